@@ -1,0 +1,210 @@
+"""The one schema of every configuration file, with ranges and descriptions.
+
+Files are YAML: `config/robots/*.yaml` (RobotProfile), `config/tasks/*.yaml` (Task), `config/methods/*.yaml` (Method).
+A name means a file of that folder; anything with a slash or ending in .yaml is a path.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+import yaml
+
+from rlt_ros.errors import UserError
+from rlt_ros.paths import share
+
+Vector3 = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class Strict(BaseModel):
+    """A model that refuses unknown keys and cannot be changed."""
+
+    model_config = ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
+
+
+class Joint(Strict):
+    """A joint of a serial arm: where it sits on its parent, about which axis it turns, and its limits."""
+
+    name: str
+    origin: Vector3 = Field(default=[0.0, 0.0, 0.0], description='m, in the parent joint frame at zero')
+    axis: Vector3 = Field(default=[0.0, 0.0, 1.0], description='unit vector, own frame')
+    lower: float = Field(description='rad (gripper: m)')
+    upper: float = Field(description='rad (gripper: m)')
+    velocity: float = Field(gt=0, description='limit, rad/s (gripper: m/s)')
+    acceleration: float = Field(gt=0, description='limit, rad/s2 (gripper: m/s2)')
+    home: float = Field(default=0.0, description='rad (gripper: m), where the arm rests')
+
+    @model_validator(mode='after')
+    def _ordered(self) -> 'Joint':
+        if not self.lower <= self.home <= self.upper:
+            raise ValueError(f'{self.name}: home {self.home} is outside [{self.lower}, {self.upper}]')
+        return self
+
+
+class Arm(Strict):
+    """Six revolute joints and a gripper."""
+
+    name: str
+    base_position: Vector3 = Field(description='m, world frame')
+    base_yaw: float = Field(description='rad, about world z')
+    joints: list[Joint] = Field(min_length=1)
+    tool_position: Vector3 = Field(description='m, tool centre point in the last joint frame; x points out of the hand')
+    gripper: Joint
+
+
+class SimulatedMount(Strict):
+    """Where the simulator puts a camera."""
+
+    body: str = Field(description='"world" or an arm name (its hand)')
+    position: Vector3 = Field(description='m, in that body')
+    look_at: Vector3 = Field(description='m, in that body')
+    up: Vector3 = Field(default=[0.0, 0.0, 1.0])
+    field_of_view: float = Field(gt=1, lt=150, description='degrees, vertical')
+
+
+class Camera(Strict):
+    """One camera: a ROS topic, or a source that OpenCV opens."""
+
+    name: str
+    topic: str = Field(description='Image topic; a topic that ends in /compressed carries CompressedImage')
+    source: str = Field(default='', description='"" reads the topic; /dev/video0, rtsp://..., or a video file is opened')
+    mount: SimulatedMount
+
+
+class RobotProfile(Strict):
+    """A robot: its arms, cameras, rates and topics. Everything that has a size takes it from here."""
+
+    name: str
+    arms: list[Arm] = Field(min_length=1)
+    cameras: list[Camera] = Field(min_length=1)
+    image_size: int = Field(default=96, ge=32, le=512, description='px, square, as the VLA sees it')
+    control_rate: float = Field(default=50.0, ge=1, le=1000, description='Hz, of commands')
+    observation_rate: float = Field(default=25.0, ge=1, le=200, description='Hz, of observations')
+    max_skew: float = Field(default=0.02, gt=0, description='s, between the parts of an observation')
+    max_age: float = Field(default=0.1, gt=0, description='s, of joint states before the robot holds')
+    max_lag: float = Field(default=0.2, gt=0, description='rad, commanded minus measured')
+    workspace_low: Vector3 = Field(description='m, world frame, where tool centre points may go')
+    workspace_high: Vector3 = Field(description='m, world frame')
+    command_interface: Literal['joint_trajectory', 'forward'] = 'joint_trajectory'
+    command_topic: str = 'joint_command'
+    joint_state_topic: str = 'joint_states'
+
+    @property
+    def joints(self) -> list[Joint]:
+        """All joints in wire order: each arm's joints, then its gripper."""
+        return [joint for arm in self.arms for joint in (*arm.joints, arm.gripper)]
+
+    @property
+    def joint_names(self) -> list[str]:
+        return [joint.name for joint in self.joints]
+
+    @property
+    def action_dim(self) -> int:
+        """D, the width of an action."""
+        return len(self.joints)
+
+    @property
+    def stride(self) -> int:
+        """Control ticks from one observation to the next."""
+        return round(self.control_rate / self.observation_rate)
+
+    @model_validator(mode='after')
+    def _consistent(self) -> 'RobotProfile':
+        names = [*self.joint_names, *(camera.name for camera in self.cameras)]
+        if len(set(names)) != len(names):
+            raise ValueError('joint and camera names must be unique')
+        if abs(self.control_rate / self.observation_rate - self.stride) > 1e-9:
+            raise ValueError('control_rate must be a whole multiple of observation_rate')
+        return self
+
+
+class Task(Strict):
+    """A task for a robot: what the VLA is told and when an episode is over."""
+
+    name: str
+    instruction: str = Field(min_length=1, max_length=200)
+    scene: Literal['ethernet'] = Field(description='scene of the simulator')
+    time_limit: float = Field(default=9.0, gt=0, le=600, description='s, then the episode is truncated')
+    handover_after: float = Field(default=0.0, ge=0, description='s of VLA approach before the critical phase; an operator may hand over earlier')
+
+
+class Method(Strict):
+    """How the robot learns. Section numbers are the RLT paper's; where it is silent, docs/method.md says why."""
+
+    name: str
+    chunk: int = Field(default=10, ge=1, le=50, description='C, steps per RL action chunk')
+    reference_horizon: int = Field(default=50, ge=1, le=200, description='H, steps per VLA chunk')
+    delay: int = Field(default=4, ge=0, le=25, description='n, ticks already committed when a chunk is asked for')
+    discount: float = Field(default=0.9895, gt=0, lt=1, description='gamma, per control step')
+    bc_weight: float = Field(default=0.1, ge=0, le=100, description='beta, on the summed squared deviation from the reference chunk (Eq. 5)')
+    noise: float = Field(default=0.05, ge=0, le=1, description='sigma of the policy, normalised action units')
+    reference_dropout: float = Field(default=0.5, ge=0, le=1, description='chance that a training sample hides its reference from the actor')
+    hidden: int = Field(default=256, ge=8, le=4096, description='width of the hidden layers')
+    layers: int = Field(default=2, ge=1, le=4, description='hidden layers')
+    batch: int = Field(default=128, ge=1, le=4096)
+    learning_rate: float = Field(default=3e-4, gt=0, le=0.1)
+    target_rate: float = Field(default=0.005, gt=0, le=1, description='tau of the target networks')
+    critic_updates_per_actor_update: int = Field(default=2, ge=1, le=20)
+    updates_per_transition: float = Field(default=5.0, gt=0, le=100, description='UTD, a cap')
+    warmup_episodes: int = Field(default=20, ge=0, le=1000, description='episodes of the VLA with noise before the actor takes over')
+    first_updates: int = Field(default=1000, ge=0, le=100000, description='updates before the first policy is published')
+    evaluation_episodes: int = Field(default=50, ge=0, le=1000, description='episodes of the frozen VLA before learning, without noise, not stored')
+    replay_capacity: int = Field(default=200_000, ge=1000, le=10_000_000, description='transitions')
+    publish_period: float = Field(default=1.0, gt=0, le=60, description='s, between policy versions')
+
+
+Model = TypeVar('Model', bound=Strict)
+FOLDERS = {RobotProfile: 'robots', Task: 'tasks', Method: 'methods'}
+
+
+def names(model: type[Strict]) -> list[str]:
+    """Names the package ships for a kind of configuration."""
+    return sorted(path.stem for path in (share() / 'config' / FOLDERS[model]).glob('*.yaml'))
+
+
+def load(model: type[Model], name: str, **overrides: object) -> Model:
+    """Read a configuration by name or path, with values replaced by `overrides`.
+
+    Raises UserError that names the file, key, value and what is allowed.
+    """
+    is_path = '/' in name or name.endswith(('.yaml', '.yml'))
+    path = Path(name) if is_path else share() / 'config' / FOLDERS[model] / f'{name}.yaml'
+    kind = FOLDERS[model][:-1]
+    if not path.is_file():
+        raise UserError(f'{kind} "{name}" does not exist; there are: {", ".join(names(model))}, or the path of a YAML file')
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f'{path} is no readable YAML: {" ".join(str(error).split())}') from None
+    if not isinstance(data, dict):
+        raise UserError(f'{path} must hold keys and values of a {kind}')
+    return validate(model, {**data, **overrides}, str(path))
+
+
+def validate(model: type[Model], data: dict, where: str) -> Model:
+    """Build a model; raises UserError with one line per wrong key."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise UserError(describe(error, model, where)) from None
+
+
+def describe(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    """What is wrong with a configuration, in one line per key, with the value and what is allowed."""
+    lines = []
+    for item in error.errors():
+        key = '.'.join(str(part) for part in item['loc'])
+        if item['type'] == 'extra_forbidden':
+            lines.append(f'{where}: unknown key "{key}"; allowed: {", ".join(model.model_fields)}')
+        elif item['type'] == 'missing':
+            lines.append(f'{where}: key "{key}" is missing')
+        else:
+            lines.append(f'{where}: {key or "content"} = {item["input"]!r} is not allowed: {item["msg"]}'[:400])
+    return '\n'.join(lines)
+
+
+def config_hash(*models: Strict) -> str:
+    """SHA-256 over the content of configurations, independent of file names and key order."""
+    return hashlib.sha256(json.dumps([m.model_dump() for m in models], sort_keys=True).encode()).hexdigest()
