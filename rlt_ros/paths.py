@@ -8,7 +8,7 @@ import sys
 def share() -> Path:
     """Folder that holds config/, launch/ and weights/. The source checkout wins over an installed copy."""
     checkout = Path(__file__).resolve().parents[1]
-    if (checkout / 'package.xml').is_file() and (checkout / 'config').is_dir():
+    if (checkout / 'msg').is_dir() and (checkout / 'config').is_dir():
         return checkout
     for prefix in [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]:
         if prefix and (found := Path(prefix, 'share', 'rlt_ros')).is_dir():

@@ -1,0 +1,179 @@
+"""Demonstrations on disk, in the layout of LeRobotDataset v3.0: parquet and JSON, images as embedded PNG, no pickle.
+
+One row is one observation (25 a second). `action` holds the commands of the control ticks until the next row,
+shape (stride, D), so that nothing of the 50 Hz commands is lost.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rlt_ros.config import RobotProfile
+from rlt_ros.errors import UserError
+
+DATA = 'data/chunk-000/file-{:03d}.parquet'
+EPISODES = 'meta/episodes/chunk-000/file-{:03d}.parquet'
+EPISODES_PER_FILE = 20
+
+
+@dataclass
+class Episode:
+    """T observations of one demonstration."""
+
+    images: np.ndarray  # (T, N, S, S, 3) uint8 rgb
+    position: np.ndarray  # (T, D) rad or m
+    velocity: np.ndarray  # (T, D)
+    command: np.ndarray  # (T, D) last command before the observation
+    action: np.ndarray  # (T, stride, D) commands of the ticks that follow
+    tip_in_socket: np.ndarray  # (T, 3) m; ground truth for probes, never an input
+    instruction: str
+    success: bool
+
+
+def encode(image: np.ndarray) -> bytes:
+    return cv2.imencode('.png', image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+
+
+def decode(data: bytes) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+
+
+class Writer:
+    """Appends episodes; `close()` writes the metadata. A folder without meta/info.json is not a data set."""
+
+    def __init__(self, folder: Path, profile: RobotProfile):
+        if (folder / 'meta' / 'info.json').exists():
+            raise UserError(f'{folder} already holds a data set; choose another folder or remove it')
+        self.folder, self.profile = folder, profile
+        self._rows: list[dict] = []
+        self._episodes: list[dict] = []
+        self._tasks: dict[str, int] = {}
+        self._frames = self._files = 0
+
+    def add(self, episode: Episode) -> None:
+        task = self._tasks.setdefault(episode.instruction, len(self._tasks))
+        length, number = len(episode.position), len(self._episodes)
+        for t in range(length):
+            row = {
+                'observation.state': episode.position[t],
+                'observation.velocity': episode.velocity[t],
+                'observation.command': episode.command[t],
+                'action': episode.action[t].ravel(),
+                'privileged.tip_in_socket': episode.tip_in_socket[t],
+                'timestamp': t / self.profile.observation_rate,
+                'frame_index': t,
+                'episode_index': number,
+                'index': self._frames + t,
+                'task_index': task,
+                'next.done': t + 1 == length,
+                'next.success': episode.success and t + 1 == length,
+            }
+            for camera, image in zip(self.profile.cameras, episode.images[t], strict=True):
+                row[f'observation.images.{camera.name}'] = {'bytes': encode(image), 'path': None}
+            self._rows.append(row)
+        self._episodes.append(
+            {
+                'episode_index': number,
+                'tasks': [episode.instruction],
+                'length': length,
+                'success': episode.success,
+                'data/chunk_index': 0,
+                'data/file_index': self._files,
+                'dataset_from_index': self._frames,
+                'dataset_to_index': self._frames + length,
+            }
+        )
+        self._frames += length
+        if len(self._episodes) % EPISODES_PER_FILE == 0:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._write(DATA.format(self._files), pa.Table.from_pylist(self._rows, schema=self._schema()))
+            self._rows, self._files = [], self._files + 1
+
+    def _write(self, name: str, table: pa.Table) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path)
+
+    def _schema(self) -> pa.Schema:
+        vector, image = pa.list_(pa.float32()), pa.struct([('bytes', pa.binary()), ('path', pa.string())])
+        fields = [(f'observation.images.{camera.name}', image) for camera in self.profile.cameras]
+        fields += [(f'observation.{name}', vector) for name in ('state', 'velocity', 'command')]
+        fields += [('action', vector), ('privileged.tip_in_socket', vector), ('timestamp', pa.float32())]
+        fields += [(name, pa.int64()) for name in ('frame_index', 'episode_index', 'index', 'task_index')]
+        fields += [('next.done', pa.bool_()), ('next.success', pa.bool_())]
+        return pa.schema(fields)
+
+    def close(self) -> None:
+        self._flush()
+        self._write(EPISODES.format(0), pa.Table.from_pylist(self._episodes))
+        tasks = [{'task_index': index, 'task': text} for text, index in self._tasks.items()]
+        self._write('meta/tasks.parquet', pa.Table.from_pylist(tasks))
+        profile, size = self.profile, self.profile.image_size
+        joints = profile.joint_names
+        features = {
+            f'observation.images.{camera.name}': {
+                'dtype': 'image', 'shape': [size, size, 3], 'names': ['height', 'width', 'channels'],
+            }
+            for camera in profile.cameras
+        }  # fmt: skip
+        for name in ('state', 'velocity', 'command'):
+            features[f'observation.{name}'] = {'dtype': 'float32', 'shape': [len(joints)], 'names': joints}
+        features['action'] = {
+            'dtype': 'float32', 'shape': [profile.stride * len(joints)],
+            'names': [f'{name}+{k}' for k in range(profile.stride) for name in joints],
+        }  # fmt: skip
+        features['privileged.tip_in_socket'] = {'dtype': 'float32', 'shape': [3], 'names': ['x', 'y', 'z']}
+        info = {
+            'codebase_version': 'v3.0',
+            'robot_type': profile.name,
+            'fps': profile.observation_rate,
+            'control_rate': profile.control_rate,
+            'total_episodes': len(self._episodes),
+            'total_frames': self._frames,
+            'total_tasks': len(self._tasks),
+            'splits': {'train': f'0:{len(self._episodes)}'},
+            'data_path': 'data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet',
+            'video_path': None,
+            'features': features,
+        }
+        (self.folder / 'meta' / 'info.json').write_text(json.dumps(info, indent=1))
+
+
+def read(folder: Path) -> Iterator[Episode]:
+    """The episodes of a data set in order. Raises UserError for a missing or damaged one."""
+    path = folder / 'meta' / 'info.json'
+    if not path.is_file():
+        raise UserError(f'{folder} holds no data set (no meta/info.json); make one with: rlt collect --out {folder}')
+    try:
+        info = json.loads(path.read_text())
+        cameras = [key for key in info['features'] if key.startswith('observation.images.')]
+        width = info['features']['observation.state']['shape'][0]
+        tasks = {row['task_index']: row['task'] for row in pq.read_table(folder / 'meta/tasks.parquet').to_pylist()}
+        for file in sorted((folder / 'data').rglob('*.parquet')):
+            table = pq.read_table(file)
+            numbers = table['episode_index'].to_numpy()
+            for number in np.unique(numbers):
+                rows = table.filter(numbers == number)
+                column = lambda name, rows=rows: np.array(rows[name].to_pylist(), np.float32)  # noqa: E731
+                pictures = [[decode(cell['bytes']) for cell in rows[key].to_pylist()] for key in cameras]
+                yield Episode(
+                    images=np.stack([np.stack(one) for one in pictures], axis=1),
+                    position=column('observation.state'),
+                    velocity=column('observation.velocity'),
+                    command=column('observation.command'),
+                    action=column('action').reshape(len(rows), -1, width),
+                    tip_in_socket=column('privileged.tip_in_socket'),
+                    instruction=tasks[rows['task_index'][0].as_py()],
+                    success=any(rows['next.success'].to_pylist()),
+                )
+    except (KeyError, ValueError, TypeError, pa.ArrowException, OSError) as error:
+        raise UserError(f'{folder} is damaged or of another format: {type(error).__name__}: {error}') from None

@@ -1,0 +1,120 @@
+"""Transitions from stamps alone: what was seen at every observation and what was executed at every tick.
+
+An observation belongs to the first tick that is not earlier than its stamp. The action of a transition is what the
+robot really executed in the C ticks that begin n (the delay) ticks later; the n ticks before are committed and part of
+the state. So any tick log gives transitions at every observation (stride 2), whoever was in control and wherever the
+chunks began. Nothing is guessed: a hole in the log costs the transitions that touch it, and no others.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlt_ros.config import Method
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The RL state of one observation."""
+
+    token: np.ndarray  # (Z,) float32, standardised
+    proprioception: np.ndarray  # (P,) float32, standardised
+    reference: np.ndarray  # (H, D) float32, normalised deltas from position
+    position: np.ndarray  # (D,) rad or m
+
+
+@dataclass(frozen=True)
+class Step:
+    """One executed tick."""
+
+    command: np.ndarray  # (D,) rad or m, after the safety filter
+    source: int  # ExecutedStep.VLA, ACTOR, HUMAN or HOLD
+    policy_version: int
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an episode ended, and the first tick that was not executed within it."""
+
+    tick: int
+    success: bool
+    terminated: bool  # success or failure; a time-out or an abort is truncation, after which the value goes on
+
+
+@dataclass(frozen=True)
+class Transition:
+    """Arrays float32; chunks flat C x D."""
+
+    state: np.ndarray
+    reference: np.ndarray
+    action: np.ndarray
+    reward: float  # sum of gamma^i r_i within the chunk
+    discount: float  # gamma^C, 0 where terminated
+    next_state: np.ndarray
+    next_reference: np.ndarray
+    steps: int  # k, executed steps of the chunk
+    human_steps: int
+    policy_version: int
+    tick: int  # of the observation
+
+
+class TransitionBuilder:
+    """Turns the log of an episode's critical phase into transitions.
+
+    scale: (D,) of the action units. Steps after the end repeat the last command: they were never executed, carry no
+    reward, and are the same for all who look.
+    """
+
+    def __init__(self, method: Method, scale: np.ndarray):
+        self.method, self.scale = method, scale
+
+    def committed(self, commands: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """(n * D,) the committed commands (n, D) in action units."""
+        return ((commands - position) / self.scale).astype(np.float32).ravel()
+
+    def state(self, seen: Seen, committed: np.ndarray) -> np.ndarray:
+        """(S,) state vector; committed: commands (n, D) of the n ticks from the observation's on."""
+        return np.concatenate([seen.token, seen.proprioception, self.committed(committed, seen.position)])
+
+    def reference(self, seen: Seen) -> np.ndarray:
+        """(C * D,) the VLA's chunk for the ticks of the action."""
+        n, c = self.method.delay, self.method.chunk
+        return seen.reference[n : n + c].astype(np.float32).ravel()
+
+    def build(self, seen: dict[int, Seen], steps: dict[int, Step], ending: Ending) -> Iterator[Transition]:
+        """Transitions of all observations whose log is complete; keys are ticks."""
+        method = self.method
+        n, c = method.delay, method.chunk
+        for tick in sorted(seen):
+            first, after = tick + n, tick + n + c
+            last = min(after, ending.tick)
+            if last <= first or any(t not in steps for t in range(tick, last)):
+                continue
+            executed = [steps[t].command for t in range(tick, last)]
+            if ending.terminated and ending.tick <= after:
+                following, next_committed = seen[tick], executed[:n]  # without weight
+                discount, reward = 0.0, method.discount ** (last - first - 1) if ending.success else 0.0
+            elif last == after and tick + c in seen:
+                # the ticks committed at the next observation are the last n of this chunk
+                following, next_committed = seen[tick + c], executed[c:]
+                discount, reward = method.discount**c, 0.0
+            else:
+                continue
+            here, chunk = seen[tick], executed[n:]
+            chunk = chunk + [chunk[-1]] * (c - len(chunk))
+            action = ((np.array(chunk) - here.position) / self.scale).astype(np.float32)
+            sources = [steps[t].source for t in range(first, last)]
+            yield Transition(
+                state=self.state(here, np.array(executed[:n]).reshape(n, -1)),
+                reference=self.reference(here),
+                action=action.ravel(),
+                reward=reward,
+                discount=discount,
+                next_state=self.state(following, np.array(next_committed).reshape(n, -1)),
+                next_reference=self.reference(following),
+                steps=last - first,
+                human_steps=sources.count(2),
+                policy_version=steps[first].policy_version,
+                tick=tick,
+            )

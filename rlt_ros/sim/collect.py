@@ -1,0 +1,69 @@
+"""Demonstrations by the scripted teleoperator."""
+
+from pathlib import Path
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rlt_ros.config import RobotProfile, Task
+from rlt_ros.data.dataset import Episode, Writer
+from rlt_ros.sim.operator import Operator
+from rlt_ros.sim.world import World
+
+LONGEST = 12.0  # s, then the person gives up
+
+
+def demonstrate(world: World, random: np.random.Generator, instruction: str) -> Episode:
+    """One demonstration from a fresh start, observed every `stride` ticks."""
+    profile = world.profile
+    world.reset()
+    operator, command = Operator(world, random), world.position.copy()
+    rows: dict[str, list] = {name: [] for name in ('images', 'position', 'velocity', 'command', 'action', 'tip')}
+    success, tick = False, 0
+    while not success and tick < LONGEST * profile.control_rate:
+        if tick % profile.stride == 0:
+            rows['images'].append(world.images())
+            rows['position'].append(world.position.copy())
+            rows['velocity'].append(world.velocity.copy())
+            rows['command'].append(command)
+            rows['tip'].append(world.tip_in_socket())
+            rows['action'].append([])
+        command = operator.command()
+        rows['action'][-1].append(command)
+        world.step(command, 1.0 / profile.control_rate)
+        tick, success = tick + 1, world.success()
+    while len(rows['action'][-1]) < profile.stride:  # the last row ends in mid-stride: it stays where it is
+        rows['action'][-1].append(command)
+    return Episode(
+        images=np.array(rows['images']),
+        position=np.array(rows['position']),
+        velocity=np.array(rows['velocity']),
+        command=np.array(rows['command']),
+        action=np.array(rows['action']),
+        tip_in_socket=np.array(rows['tip']),
+        instruction=instruction,
+        success=success,
+    )
+
+
+def collect(profile: RobotProfile, task: Task, episodes: int, seed: int, folder: Path) -> dict[str, float]:
+    """Write `episodes` successful demonstrations; those that fail are left out, as people leave them out."""
+    world, random = World(profile, seed), np.random.default_rng([seed, 1])
+    writer, steps, failed = Writer(folder, profile), [], 0
+    columns = (
+        TextColumn('demonstrations'), BarColumn(), MofNCompleteColumn(),
+        TextColumn('{task.fields[note]}'), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns) as progress:
+        bar = progress.add_task('', total=episodes, note='')
+        while len(steps) < episodes:
+            episode = demonstrate(world, random, task.instruction)
+            if not episode.success:
+                failed += 1
+                continue
+            writer.add(episode)
+            steps.append(len(episode.position) * profile.stride)
+            progress.update(bar, advance=1, note=f'median {np.median(steps):.0f} steps')
+    writer.close()
+    world.close()
+    return {'episodes': episodes, 'failed': failed, 'median_steps': float(np.median(steps)), 'steps': float(sum(steps))}

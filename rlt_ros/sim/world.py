@@ -1,0 +1,147 @@
+"""The simulated cell: physics, cameras, resets and the task's oracle. Knows no ROS and no learning."""
+
+import os
+
+# before mujoco is imported; llvmpipe threads would take the learner's core
+os.environ.setdefault('MUJOCO_GL', 'egl')
+os.environ.setdefault('LP_NUM_THREADS', '0')
+
+import mujoco  # noqa: E402
+import numpy as np  # noqa: E402
+
+from rlt_ros.config import RobotProfile  # noqa: E402
+from rlt_ros.control.kinematics import Kinematics  # noqa: E402
+from rlt_ros.errors import UserError  # noqa: E402
+from rlt_ros.sim import scene  # noqa: E402
+
+SUCCESS_DEPTH = 0.009  # m of the plug's tip below the socket's mouth
+SUCCESS_ACROSS = 0.002  # m
+START_HEIGHT = 0.035  # m of the plug's tip above the mouth
+START_ACROSS = 0.008  # m
+START_YAW = 0.08  # rad
+SOCKET_ACROSS = 0.015  # m
+SOCKET_YAW = 0.1  # rad
+
+
+def down(yaw: float) -> np.ndarray:
+    """Rotation (3, 3) of a hand that points down; yaw 0 is the right arm's home."""
+    x = np.array([0.0, 0.0, -1.0])
+    y = np.array([np.sin(yaw), -np.cos(yaw), 0.0])
+    return np.stack([x, y, np.cross(x, y)], axis=1)
+
+
+class World:
+    """An Ethernet plug in the last arm's hand above a socket with 0.3 mm of clearance.
+
+    Joint vectors are (D,) in the profile's wire order, rad (grippers: m).
+    """
+
+    def __init__(self, profile: RobotProfile, seed: int = 0, clearance: float = 0.0003, timestep: float = 0.002):
+        self.profile = profile
+        self.model = mujoco.MjModel.from_xml_string(scene.build(profile, clearance, timestep))
+        self.data = mujoco.MjData(self.model)
+        self.kinematics = Kinematics(profile)
+        self.random = np.random.default_rng(seed)
+        joints = [self.model.joint(name) for name in profile.joint_names]
+        self._qpos = np.array([joint.qposadr[0] for joint in joints])
+        self._qvel = np.array([joint.dofadr[0] for joint in joints])
+        self._ctrl = np.array([self.model.actuator(name).id for name in profile.joint_names])
+        self._mirrors = [self.model.joint(f'{arm.gripper.name}_mirror').qposadr[0] for arm in profile.arms]
+        self._socket = self.model.body('socket').id
+        self._tip, self._mouth = self.model.site('plug/tip').id, self.model.site('socket/mouth').id
+        self._plug = self.model.geom('plug').id
+        self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
+        self.socket_yaw = 0.0
+        self.penetration = 0.0
+        self.reset()
+
+    @property
+    def tool_arm(self) -> int:
+        return len(self.profile.arms) - 1
+
+    @property
+    def position(self) -> np.ndarray:
+        return self.data.qpos[self._qpos]
+
+    @property
+    def velocity(self) -> np.ndarray:
+        return self.data.qvel[self._qvel]
+
+    @property
+    def socket_position(self) -> np.ndarray:
+        """Centre of the socket's mouth (3,), m, world frame."""
+        return self.model.body_pos[self._socket].copy()
+
+    def reset(self, seed: int | None = None) -> None:
+        """A new random socket pose, with the plug above it."""
+        if seed is not None:
+            self.random = np.random.default_rng(seed)
+        draw = self.random.uniform
+        mujoco.mj_resetData(self.model, self.data)
+        self.model.body_pos[self._socket, :2] = draw(-SOCKET_ACROSS, SOCKET_ACROSS, 2)
+        self.socket_yaw = draw(-SOCKET_YAW, SOCKET_YAW)
+        self.model.body_quat[self._socket] = [np.cos(self.socket_yaw / 2), 0, 0, np.sin(self.socket_yaw / 2)]
+        start = self.socket_position + [*draw(-START_ACROSS, START_ACROSS, 2), START_HEIGHT + scene.PLUG[0]]
+        self.place(start, self.socket_yaw + draw(-START_YAW, START_YAW))
+
+    def place(self, position: np.ndarray, yaw: float) -> None:
+        """Put the tool centre point (3,), m, there at once, pointing down, at rest; the other arm goes home."""
+        q = np.array([joint.home for joint in self.profile.joints])
+        arm, part = self.kinematics.arms[self.tool_arm], self.kinematics.slices[self.tool_arm]
+        q[part] = arm.solve(position, down(yaw), q[part], iterations=60)
+        self.data.qpos[self._qpos] = q
+        self.data.qpos[self._mirrors] = q[self.kinematics.grippers]
+        self.data.qvel[:] = 0
+        self.data.ctrl[self._ctrl] = q
+        mujoco.mj_forward(self.model, self.data)
+        self.penetration = 0.0
+
+    def step(self, command: np.ndarray | None, seconds: float) -> None:
+        """Advance by `seconds`; command (D,) is held, None keeps the last one."""
+        if command is not None:
+            self.data.ctrl[self._ctrl] = command
+        mujoco.mj_step(self.model, self.data, round(seconds / self.model.opt.timestep))
+        contact = self.data.contact
+        touching = (contact.geom1 == self._plug) | (contact.geom2 == self._plug)
+        if touching.any():
+            self.penetration = max(self.penetration, -float(contact.dist[touching].min()))
+
+    def tip_in_socket(self) -> np.ndarray:
+        """The plug's tip (3,), m, in the socket's frame; z is negative inside. For the oracle and for probes only."""
+        rotation = self.data.site_xmat[self._mouth].reshape(3, 3)
+        return rotation.T @ (self.data.site_xpos[self._tip] - self.data.site_xpos[self._mouth])
+
+    def success(self) -> bool:
+        """The task's oracle."""
+        x, y, z = self.tip_in_socket()
+        return bool(z < -SUCCESS_DEPTH and abs(x) < SUCCESS_ACROSS and abs(y) < SUCCESS_ACROSS)
+
+    def render(self, name: str, width: int, height: int, out: np.ndarray | None = None) -> np.ndarray:
+        """Picture of a camera, (height, width, 3) uint8."""
+        if (width, height) not in self._renderers:
+            try:
+                renderer = mujoco.Renderer(self.model, height, width)
+            except Exception as error:  # MuJoCo raises whatever its GL backend does
+                raise UserError(
+                    f'cannot draw without a GL library ({error}); on Debian or Ubuntu: '
+                    'apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri, or set MUJOCO_GL'
+                ) from None
+            for flag in ('SHADOW', 'REFLECTION', 'SKYBOX', 'HAZE'):
+                renderer.scene.flags[getattr(mujoco.mjtRndFlag, f'mjRND_{flag}')] = 0
+            self._renderers[width, height] = renderer
+        renderer = self._renderers[width, height]
+        renderer.update_scene(self.data, name)
+        return renderer.render(out=out)
+
+    def images(self) -> np.ndarray:
+        """What the profile's cameras see now, (N, S, S, 3) uint8 rgb."""
+        size = self.profile.image_size
+        out = np.empty((len(self.profile.cameras), size, size, 3), np.uint8)
+        for i, camera in enumerate(self.profile.cameras):
+            self.render(camera.name, size, size, out[i])
+        return out
+
+    def close(self) -> None:
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()

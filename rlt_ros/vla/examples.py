@@ -1,0 +1,83 @@
+"""Training examples from demonstrations: what the VLA sees, and the chunk and goal that followed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rlt_ros.config import RobotProfile
+from rlt_ros.control.kinematics import Kinematics, rotation_vector
+from rlt_ros.data.dataset import Episode, read
+from rlt_ros.errors import UserError
+from rlt_ros.vla.language import tokenize
+from rlt_ros.vla.proprioception import Proprioception
+
+GOAL_UNIT = np.array([0.002, 0.002, 0.01, 0.03])  # m, m, m, rad
+HELD_OUT = 10  # every tenth episode is for validation
+
+
+@dataclass
+class Examples:
+    """T observations of all episodes."""
+
+    images: np.ndarray  # (T, N, S, S, 3) uint8
+    words: np.ndarray  # (T, WORDS)
+    features: np.ndarray  # (T, P) raw proprioception
+    deltas: np.ndarray  # (T, H, D) commands minus measured position, rad or m
+    goal: np.ndarray  # (T, 4) pose change of the tool to the end of its demonstration, in GOAL_UNIT
+    tip_in_socket: np.ndarray  # (T, 3) m, for probes
+    episode: np.ndarray  # (T,)
+    instructions: list[str]
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """(T,) bool: validation episodes."""
+        return self.episode % HELD_OUT == HELD_OUT - 1
+
+
+def home(profile: RobotProfile) -> np.ndarray:
+    return np.array([joint.home for joint in profile.joints])
+
+
+def from_episode(
+    episode: Episode, kinematics: Kinematics, feel: Proprioception, horizon: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features (T, P), deltas (T, H, D) and goals (T, 4) of one episode; commands after its end repeat the last one."""
+    states = zip(episode.position, episode.velocity, episode.command, strict=True)
+    features = np.array([feel.features(*state) for state in states], np.float32)
+    stride = episode.action.shape[1]
+    commands = episode.action.reshape(-1, episode.action.shape[2])
+    ticks = np.minimum(np.arange(0, len(commands), stride)[:, None] + np.arange(horizon), len(commands) - 1)
+    deltas = commands[ticks] - episode.position[:, None]
+    arm, part = kinematics.arms[-1], kinematics.slices[-1]
+    poses = [arm.tool(q[part]) for q in episode.position]
+    last_position, last_rotation = poses[-1]
+    goals = [[*(last_position - p), rotation_vector(last_rotation @ r.T)[2]] for p, r in poses]
+    return features, deltas.astype(np.float32), (np.array(goals) / GOAL_UNIT).astype(np.float32)
+
+
+def load_examples(folder: Path, profile: RobotProfile, horizon: int) -> Examples:
+    """All examples of a data set; raises UserError when it was recorded on a robot of another shape."""
+    kinematics = Kinematics(profile)
+    feel = Proprioception(kinematics, home(profile))
+    columns: dict[str, list] = {name: [] for name in ('images', 'words', 'features', 'deltas', 'goal', 'tip', 'episode')}
+    instructions: list[str] = []
+    for number, episode in enumerate(read(folder)):
+        shape = (episode.images.shape[1], episode.images.shape[2], episode.position.shape[1])
+        if shape != (len(profile.cameras), profile.image_size, profile.action_dim):
+            raise UserError(f'{folder} was recorded with (cameras, image size, joints) = {shape}, which is not robot {profile.name}')
+        if episode.instruction not in instructions:
+            instructions.append(episode.instruction)
+        features, deltas, goal = from_episode(episode, kinematics, feel, horizon)
+        length = len(features)
+        columns['images'].append(episode.images)
+        columns['words'].append(np.tile(tokenize(episode.instruction), (length, 1)))
+        columns['features'].append(features)
+        columns['deltas'].append(deltas)
+        columns['goal'].append(goal)
+        columns['tip'].append(episode.tip_in_socket)
+        columns['episode'].append(np.full(length, number))
+    if len(columns['episode']) < HELD_OUT:
+        raise UserError(f'{folder} holds {len(columns["episode"])} episodes; at least {HELD_OUT} are needed')
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    return Examples(tip_in_socket=joined.pop('tip'), instructions=instructions, **joined)

@@ -1,0 +1,62 @@
+"""Units of the learning side: statistics of the demonstrations, stored with the VLA and part of its hash."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlt_ros.config import RobotProfile
+from rlt_ros.control.kinematics import Kinematics
+from rlt_ros.vla.proprioception import CLIP
+
+SCALE_STEPS = 15  # steps of a chunk that set the action scale: what an RL chunk covers
+LEAST_MOTION = 1e-3  # m at the tool: scale of joints that the demonstrations do not move
+LEAST_ANGLE = 1e-2  # rad, for joints without a lever
+REFERENCE_LIMIT = 3.0  # normalised
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Actions are joint targets as deltas from the measured position at the observation, divided by `scale`."""
+
+    scale: np.ndarray  # (D,) rad or m
+    mean: np.ndarray  # (P,) of the proprioception
+    deviation: np.ndarray  # (P,)
+    chunk_mean: np.ndarray  # (H, D) of normalised chunks
+    chunk_deviation: np.ndarray  # (H, D)
+
+    def proprioception(self, features: np.ndarray) -> np.ndarray:
+        """Standardised, clipped float32, same shape (..., P)."""
+        return np.clip((features - self.mean) / self.deviation, -CLIP, CLIP).astype(np.float32)
+
+    def to_normalised(self, targets: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """Absolute joint targets (..., D) to normalised deltas from position (D,), float32."""
+        return ((targets - position) / self.scale).astype(np.float32)
+
+    def to_targets(self, action: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """Normalised deltas (..., D) to absolute joint targets, float64."""
+        return position + np.asarray(action, np.float64) * self.scale
+
+
+def smallest_scale(profile: RobotProfile) -> np.ndarray:
+    """(D,): per joint, what moves the tool by LEAST_MOTION at home."""
+    kinematics = Kinematics(profile)
+    home = np.array([joint.home for joint in profile.joints])
+    scale = np.full(profile.action_dim, LEAST_MOTION)
+    for arm, part in zip(kinematics.arms, kinematics.slices, strict=True):
+        lever = np.linalg.norm(arm.jacobian(home[part])[:3], axis=0)
+        scale[part] = np.minimum(LEAST_MOTION / np.maximum(lever, 1e-6), LEAST_ANGLE)
+    return scale
+
+
+def fit(profile: RobotProfile, features: np.ndarray, floor: np.ndarray, deltas: np.ndarray) -> Normalisation:
+    """Statistics of proprioception (T, P) and of chunks of joint deltas (T, H, D)."""
+    flat = np.abs(deltas[:, :SCALE_STEPS]).reshape(-1, deltas.shape[-1])
+    scale = np.maximum(1.2 * np.quantile(flat, 0.995, axis=0), smallest_scale(profile))
+    chunks = deltas / scale
+    return Normalisation(
+        scale=scale,
+        mean=features.mean(0),
+        deviation=np.maximum(features.std(0), floor),
+        chunk_mean=chunks.mean(0),
+        chunk_deviation=np.maximum(chunks.std(0), 0.05),
+    )

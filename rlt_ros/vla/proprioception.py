@@ -1,0 +1,40 @@
+"""What the robot feels of itself, in tool space: the paper's s^p for tasks whose proprioception is the end-effector pose."""
+
+import numpy as np
+
+from rlt_ros.control.kinematics import Kinematics, rotation_vector
+
+POSE_PER_ARM = 13  # tool position 3, rotation 3, gripper 1, commanded minus measured position 3 and rotation 3
+VELOCITY_PER_ARM = 6
+# smallest standard deviations that count: what never moves in the demonstrations must not amplify noise
+POSE_FLOOR = [2e-3] * 3 + [1e-2] * 3 + [2e-3] + [5e-4] * 3 + [5e-3] * 3
+VELOCITY_FLOOR = [1e-2] * 3 + [5e-2] * 3
+CLIP = 8.0
+
+
+class Proprioception:
+    """Raw features of a robot state. The pose part comes first: the VLA sees it alone, the actor-critic sees all.
+
+    Commanded minus measured is how a position-controlled arm feels contact; without it stuck and free look alike.
+    """
+
+    def __init__(self, kinematics: Kinematics, home: np.ndarray):
+        self.kinematics = kinematics
+        self._home = [arm.tool(home[s])[1] for arm, s in zip(kinematics.arms, kinematics.slices, strict=True)]
+        arms = len(kinematics.arms)
+        self.pose_size = POSE_PER_ARM * arms
+        self.size = self.pose_size + VELOCITY_PER_ARM * arms
+        self.floor = np.array(POSE_FLOOR * arms + VELOCITY_FLOOR * arms)
+
+    def features(self, position: np.ndarray, velocity: np.ndarray, command: np.ndarray) -> np.ndarray:
+        """(P,) features in m, rad, m/s and rad/s from joint vectors (D,); rotations relative to home, world frame."""
+        pose, speed = [], []
+        parts = zip(self.kinematics.arms, self.kinematics.slices, self.kinematics.grippers, self._home, strict=True)
+        for arm, part, gripper, home in parts:
+            points, axes, rotation = arm.frames(position[part])
+            wanted, wanted_rotation = arm.tool(command[part])
+            pose += [points[-1], rotation_vector(rotation @ home.T), position[gripper : gripper + 1]]
+            pose += [wanted - points[-1], rotation_vector(wanted_rotation @ rotation.T)]
+            rates = velocity[part]
+            speed += [rates @ np.cross(axes, points[-1] - points[:-1]), rates @ axes]
+        return np.concatenate([*pose, *speed])

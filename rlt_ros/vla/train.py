@@ -1,0 +1,110 @@
+"""Training of the built-in VLA: flow matching on demonstrated chunks, with a hindsight loss on the prefix."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import time
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from rlt_ros.config import RobotProfile
+from rlt_ros.vla import normalisation as units
+from rlt_ros.vla.examples import Examples, home
+from rlt_ros.vla.model import BuiltinVla, VlaSizes
+from rlt_ros.control.kinematics import Kinematics
+from rlt_ros.vla.proprioception import Proprioception
+
+GOAL_WEIGHT = 0.3
+GOAL_CLAMP = 9.0  # squared, in goal units: far away the goal is not worth precision
+NOISES = 4  # noise samples per observation: the prefix is the expensive part
+AVERAGING = 0.998  # of the weights' moving average, which is what is kept
+STATE_NOISE = 0.02  # normalised
+
+
+@dataclass(frozen=True)
+class VlaTraining:
+    """How the shipped weights were trained."""
+
+    steps: int = 3000
+    batch: int = 64
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+
+def prepare(profile: RobotProfile, examples: Examples) -> tuple[VlaSizes, units.Normalisation]:
+    """Sizes and units from the robot and the training episodes."""
+    feel = Proprioception(Kinematics(profile), home(profile))
+    train = ~examples.held_out
+    sizes = VlaSizes(
+        cameras=len(profile.cameras), image_size=profile.image_size, proprioception=feel.pose_size,
+        action_dim=profile.action_dim, horizon=examples.deltas.shape[1],
+    )  # fmt: skip
+    return sizes, units.fit(profile, examples.features[train], feel.floor, examples.deltas[train])
+
+
+def train(
+    profile: RobotProfile, examples: Examples, plan: VlaTraining, report: Callable[[int, dict], None]
+) -> tuple[BuiltinVla, units.Normalisation, list[dict]]:
+    """Train from scratch; `report(step, losses)` is called every step. Returns network, units and the curve."""
+    torch.manual_seed(plan.seed)
+    torch.set_flush_denormal(True)
+    sizes, unit = prepare(profile, examples)
+    model, averaged = BuiltinVla(sizes), BuiltinVla(sizes)
+    averaged.load_state_dict(model.state_dict())
+    model = model.to(memory_format=torch.channels_last)
+    data = tensors(examples, unit, sizes)
+    kept, held_out = (torch.from_numpy(np.flatnonzero(mask)) for mask in (~examples.held_out, examples.held_out))
+    optimiser = torch.optim.AdamW(model.parameters(), plan.learning_rate, weight_decay=1e-3, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, plan.steps, pct_start=0.05)
+    random = torch.Generator().manual_seed(plan.seed)
+    curve, started = [], time.monotonic()
+    for step in range(1, plan.steps + 1):
+        rows = kept[torch.randint(len(kept), (plan.batch,), generator=random)]
+        flow, goal = losses(model, data, rows, NOISES, STATE_NOISE)
+        optimiser.zero_grad()
+        (flow + GOAL_WEIGHT * goal).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        with torch.no_grad():
+            for kept_average, value in zip(averaged.parameters(), model.parameters(), strict=True):
+                kept_average.lerp_(value, 1 - min(AVERAGING, step / (step + 10)))
+        point = {'step': step, 'flow': flow.item(), 'goal': goal.item()}
+        if step % 100 == 0 or step == plan.steps:
+            with torch.no_grad():
+                some = held_out[torch.randint(len(held_out), (256,), generator=random)]
+                flow, goal = losses(averaged, data, some, 1, 0.0)
+            point |= {'held_out_flow': flow.item(), 'held_out_goal': goal.item(), 'seconds': time.monotonic() - started}
+            curve.append(point)
+        report(step, point)
+    return averaged.eval(), unit, curve
+
+
+def tensors(examples: Examples, unit: units.Normalisation, sizes: VlaSizes) -> dict[str, torch.Tensor]:
+    """Examples in the network's units."""
+    chunks = (examples.deltas / unit.scale - unit.chunk_mean) / unit.chunk_deviation
+    return {
+        'images': torch.from_numpy(examples.images),
+        'words': torch.from_numpy(examples.words),
+        'state': torch.from_numpy(unit.proprioception(examples.features)[:, : sizes.proprioception]),
+        'chunk': torch.from_numpy(chunks.astype(np.float32)),
+        'goal': torch.from_numpy(examples.goal),
+    }
+
+
+def losses(
+    model: BuiltinVla, data: dict[str, torch.Tensor], rows: torch.Tensor, noises: int, state_noise: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Flow-matching loss and hindsight loss of some rows."""
+    state = data['state'][rows]
+    state = state + state_noise * torch.randn_like(state)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        prefix = model.prefix(data['images'][rows], data['words'][rows], state)
+        goal = model.goal(prefix)
+        context = [tuple(part.repeat(noises, 1, 1, 1) for part in pair) for pair in model.context(prefix)]
+        target = data['chunk'][rows].repeat(noises, 1, 1)
+        noise, t = torch.randn_like(target), torch.rand(len(target))
+        velocity = model.velocity(context, noise + (target - noise) * t[:, None, None], t)
+    flow = F.mse_loss(velocity.float(), target - noise)
+    return flow, (goal.float() - data['goal'][rows]).square().clamp(max=GOAL_CLAMP).mean()

@@ -1,0 +1,70 @@
+"""The built-in VLA's file: safetensors with the network, the normalisation and the sizes; no pickle."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+import torch
+
+from rlt_ros.config import RobotProfile
+from rlt_ros.errors import UserError
+from rlt_ros.vla.model import BuiltinVla, VlaSizes
+from rlt_ros.vla.normalisation import Normalisation
+
+FIELDS = ('scale', 'mean', 'deviation', 'chunk_mean', 'chunk_deviation')
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_tensors(path: Path, kind: str, how: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and metadata of a weights file of a kind; raises UserError that says how to make one."""
+    if not path.is_file():
+        raise UserError(f'weights file {path} does not exist; make it with: {how}')
+    try:
+        with safe_open(path, 'pt') as file:
+            metadata = file.metadata() or {}
+            if metadata.get('kind') != kind:
+                raise UserError(f'{path} is no {kind} file (kind: {metadata.get("kind", "none")}); make one with: {how}')
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f'{path} is damaged: {error}; make it anew with: {how}') from None
+
+
+def save(path: Path, model: BuiltinVla, normalisation: Normalisation, robot: str, instructions: list[str]) -> str:
+    """Write the file; returns its hash."""
+    tensors = {f'network.{name}': value.detach().contiguous() for name, value in model.state_dict().items()}
+    tensors |= {f'normalisation.{name}': torch.from_numpy(np.ascontiguousarray(getattr(normalisation, name))) for name in FIELDS}
+    metadata = {
+        'kind': 'vla',
+        'sizes': json.dumps(model.sizes.as_dict()),
+        'robot': robot,
+        'instructions': json.dumps(instructions),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path, metadata)
+    return file_hash(path)
+
+
+def load(path: Path, profile: RobotProfile) -> tuple[BuiltinVla, Normalisation]:
+    """Network in evaluation mode and normalisation. Raises UserError where the file is wrong or for another robot."""
+    tensors, metadata = read_tensors(path, 'vla', 'rlt train vla')
+    try:
+        sizes = VlaSizes(**json.loads(metadata['sizes']))
+        model = BuiltinVla(sizes)
+        model.load_state_dict({k.removeprefix('network.'): v for k, v in tensors.items() if k.startswith('network.')})
+        normalisation = Normalisation(**{name: tensors[f'normalisation.{name}'].numpy() for name in FIELDS})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f'{path} does not fit this version: {" ".join(str(error).split())[:200]}; make it anew with: rlt train vla') from None
+    wanted = (len(profile.cameras), profile.image_size, profile.action_dim)
+    if (sizes.cameras, sizes.image_size, sizes.action_dim) != wanted:
+        raise UserError(
+            f'{path} was trained for robot {metadata.get("robot")} (cameras, image size, action size = '
+            f'{sizes.cameras}, {sizes.image_size}, {sizes.action_dim}); robot {profile.name} has {wanted[0]}, {wanted[1]}, {wanted[2]}'
+        )
+    return model.eval().requires_grad_(False), normalisation
