@@ -25,7 +25,13 @@ class Attention(nn.Module):
         return self.split(keys), self.split(values)
 
     def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], causal: bool = False) -> Tensor:
-        attended = F.scaled_dot_product_attention(self.split(self.query(x)), *keys_values, is_causal=causal)
+        queries, (keys, values) = self.split(self.query(x)), keys_values
+        if torch.is_grad_enabled() and not causal:
+            # written out: on a CPU the fused kernel's backward pass takes twice as long at these lengths
+            scores = queries @ (keys.transpose(-1, -2) * keys.shape[-1] ** -0.5)
+            attended = scores.softmax(-1).to(values.dtype) @ values
+        else:
+            attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=causal)
         return self.out(attended.transpose(1, 2).flatten(2))
 
 
@@ -46,7 +52,9 @@ class Block(nn.Module):
         y = self.norm(x)
         x = x + self.attention(y, self.attention.project(y), causal)
         if self.cross_attention is not None:
-            x = x + self.cross_attention(self.cross_norm(x), context)
+            # several queries may share a context: those of one context follow each other
+            queries = self.cross_norm(x).reshape(len(context[0]), -1, x.shape[-1])
+            x = x + self.cross_attention(queries, context).view_as(x)
         return x + self.mlp(x)
 
 

@@ -26,8 +26,8 @@ class VlaSizes:
     horizon: int = 50
     width: int = 128
     heads: int = 4
-    prefix_layers: int = 3
-    expert_layers: int = 3
+    prefix_layers: int = 2
+    expert_layers: int = 2
     steps_per_token: int = 5  # actions that share an expert token
 
     @property
@@ -93,7 +93,10 @@ class BuiltinVla(nn.Module):
         return [block.cross_attention.project(prefix) for block in self.expert_blocks]
 
     def velocity(self, context: list[tuple[Tensor, Tensor]], noisy: Tensor, t: Tensor) -> Tensor:
-        """Flow (B, H, D) that carries noise at t = 0 to actions at t = 1, at noisy (B, H, D) and t (B,)."""
+        """Flow (B, H, D) that carries noise at t = 0 to actions at t = 1, at noisy (B, H, D) and t (B,).
+
+        B may be a multiple of the context's: samples of one context follow each other.
+        """
         batch, sizes = len(noisy), self.sizes
         x = self.noisy(noisy.reshape(batch, -1, sizes.steps_per_token * sizes.action_dim))
         x = x + self.step_place + self.time(fourier(t, 32))[:, None]

@@ -9,15 +9,15 @@ import torch
 from torch.nn import functional as F
 
 from rlt_ros.config import RobotProfile
+from rlt_ros.control.kinematics import Kinematics
 from rlt_ros.vla import normalisation as units
 from rlt_ros.vla.examples import Examples, home
 from rlt_ros.vla.model import BuiltinVla, VlaSizes
-from rlt_ros.control.kinematics import Kinematics
 from rlt_ros.vla.proprioception import Proprioception
 
 GOAL_WEIGHT = 0.3
 GOAL_CLAMP = 9.0  # squared, in goal units: far away the goal is not worth precision
-NOISES = 4  # noise samples per observation: the prefix is the expensive part
+NOISES = 3  # noise samples per observation: the prefix is the expensive part
 AVERAGING = 0.998  # of the weights' moving average, which is what is kept
 STATE_NOISE = 0.02  # normalised
 
@@ -27,7 +27,7 @@ class VlaTraining:
     """How the shipped weights were trained."""
 
     steps: int = 3000
-    batch: int = 64
+    batch: int = 48
     learning_rate: float = 1e-3
     seed: int = 0
 
@@ -102,9 +102,8 @@ def losses(
     with torch.autocast('cpu', dtype=torch.bfloat16):
         prefix = model.prefix(data['images'][rows], data['words'][rows], state)
         goal = model.goal(prefix)
-        context = [tuple(part.repeat(noises, 1, 1, 1) for part in pair) for pair in model.context(prefix)]
-        target = data['chunk'][rows].repeat(noises, 1, 1)
+        target = data['chunk'][rows].repeat_interleave(noises, 0)
         noise, t = torch.randn_like(target), torch.rand(len(target))
-        velocity = model.velocity(context, noise + (target - noise) * t[:, None, None], t)
+        velocity = model.velocity(model.context(prefix), noise + (target - noise) * t[:, None, None], t)
     flow = F.mse_loss(velocity.float(), target - noise)
     return flow, (goal.float() - data['goal'][rows]).square().clamp(max=GOAL_CLAMP).mean()

@@ -1,0 +1,49 @@
+"""ros2 launch rlt_ros online_rl.launch.py: the graph of rlt_ros/graph.py as launch actions.
+
+`ros2 launch rlt_ros online_rl.launch.py --show-args` lists the arguments.
+"""
+
+import os
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from rlt_ros import graph, run_folder
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription([*(declare(argument) for argument in graph.ARGUMENTS), OpaqueFunction(function=start)])
+
+
+def declare(argument: graph.Argument) -> DeclareLaunchArgument:
+    boolean = isinstance(argument.default, bool)
+    choices = ('true', 'false') if boolean else argument.allowed
+    default = str(argument.default).lower() if boolean else str(argument.default)
+    return DeclareLaunchArgument(argument.name, default_value=default, description=argument.description,
+                                 choices=list(choices) or None)
+
+
+def start(context) -> list:
+    """The actions for the arguments given."""
+    values = {a.name: a.parse(LaunchConfiguration(a.name).perform(context)) for a in graph.ARGUMENTS}
+    if values['run_folder']:
+        values['run_folder'] = str(run_folder.prepare(values))
+    environment = [SetEnvironmentVariable(name, value)
+                   for name, value in graph.ENVIRONMENT.items() if name not in os.environ]
+    return environment + [action(spec, str(values['namespace'])) for spec in graph.nodes(values)]
+
+
+def action(spec: graph.NodeSpec, namespace: str) -> Node:
+    # A text stays a text, also when it reads like a number.
+    parameters = {name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+                  for name, value in spec.parameters.items()}
+    return Node(
+        package='rlt_ros', executable=spec.executable, name=spec.name, namespace=namespace, output='both',
+        parameters=[parameters], remappings=list(spec.remappings.items()),
+        respawn=spec.respawn_delay is not None, respawn_delay=spec.respawn_delay,
+        prefix=f'nice -n {spec.nice}' if spec.nice else None,
+        on_exit=Shutdown(reason=f'{spec.name} ended') if spec.required else None,
+    )

@@ -1,0 +1,69 @@
+"""Model cards: what weights were made from and what was measured, as JSON beside the weights and as Markdown."""
+
+import json
+import os
+from pathlib import Path
+import platform
+
+import matplotlib
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt  # noqa: E402
+
+
+def machine() -> dict[str, object]:
+    """What a number was measured on."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+        model = next(line.split(':', 1)[1].strip() for line in lines if line.startswith('model name'))
+    except (OSError, StopIteration):
+        pass
+    return {'cpu': model, 'cores': os.cpu_count(), 'python': platform.python_version(), 'system': platform.system()}
+
+
+def write(weights: Path, facts: dict) -> None:
+    """Merge facts into the card beside a weights file and draw its curve, if it has one."""
+    path = weights.with_suffix('.json')
+    card = json.loads(path.read_text()) if path.is_file() else {}
+    if card.get('sha256') != facts.get('sha256', card.get('sha256')):
+        card = {}  # a card of other weights
+    card |= facts
+    path.write_text(json.dumps(card, indent=1, default=float) + '\n')
+    if curve := card.get('curve'):
+        _draw(weights.with_suffix('.png'), weights.stem, curve)
+    weights.with_suffix('.md').write_text(_markdown(weights.name, card))
+
+
+def _draw(path: Path, title: str, curve: list[dict]) -> None:
+    names = [n for n in curve[0] if n not in ('step', 'seconds') and not n.startswith('held_out_')]
+    figure, axes = plt.subplots(1, len(names), figsize=(5 * len(names), 3.2), layout='constrained')
+    for axis, name in zip(axes, names, strict=True):
+        steps = [point['step'] for point in curve]
+        axis.semilogy(steps, [point[name] for point in curve], label='training', alpha=0.5)
+        axis.semilogy(steps, [point[f'held_out_{name}'] for point in curve], label='held-out episodes')
+        axis.set(title=f'{title}: {name} loss', xlabel='step')
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _markdown(name: str, card: dict) -> str:
+    lines = [f'# {name}', '', 'Written by the command below; every number is measured by it.', '']
+    for key, value in card.items():
+        if key == 'curve':
+            lines.append(f'![curve]({Path(name).stem}.png)')
+        elif isinstance(value, dict):
+            lines += [f'**{key}**', ''] + [f'- {k}: {_short(v)}' for k, v in value.items()] + ['']
+        else:
+            lines += [f'**{key}**: {_short(value)}', '']
+    return '\n'.join(lines) + '\n'
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f'{value:.4g}'
+    if isinstance(value, list):
+        return ', '.join(_short(item) for item in value)
+    return str(value)

@@ -1,0 +1,107 @@
+"""What every node shares: starting and stopping, stamps, and array fields of messages without Python loops."""
+
+import signal
+import sys
+from typing import Any
+
+from builtin_interfaces.msg import Time
+import numpy as np
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.experimental.events_executor import EventsExecutor
+from rclpy.node import Node
+
+from rlt_ros.errors import UserError
+
+NANOSECONDS = 1_000_000_000
+
+
+def run(node_class: type[Node]) -> int:
+    """Start ROS, build the node, spin it until SIGINT or SIGTERM, clean up; returns the process's exit code.
+
+    0: stopped when asked; 2: a UserError at construction, printed as one line. Any other exception goes through,
+    after the clean-up. A node's optional `close()` runs before it is destroyed.
+    """
+    signal.signal(signal.SIGINT, _interrupt_once)
+    try:
+        rclpy.init()
+    except (ValueError, RuntimeError) as error:  # wrong --ros-args
+        print(f'{node_class.__name__}: {" ".join(str(error).split())}', file=sys.stderr)
+        return 2
+    node = None
+    try:
+        node = node_class()
+        executor = EventsExecutor()
+        executor.add_node(node)
+        # Not spin(): without a timeout, this executor is a busy loop that delivers nothing.
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=0.5)
+    except UserError as error:
+        print(f'{node_class.__name__}: {error}', file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except Exception:
+        if rclpy.ok():  # otherwise it is only the shutdown that came in the middle of something
+            raise
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if node is not None:
+            if hasattr(node, 'close'):
+                node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _interrupt_once(number: int, frame: Any) -> None:
+    """Ctrl-C reaches a launched node twice, from the terminal and from the launcher: the second must not stop the clean-up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def stamp_to_ns(stamp: Time) -> int:
+    """Nanoseconds of a message's stamp."""
+    return stamp.sec * NANOSECONDS + stamp.nanosec
+
+
+def ns_to_stamp(nanoseconds: int) -> Time:
+    """A message's stamp from nanoseconds."""
+    sec, nanosec = divmod(nanoseconds, NANOSECONDS)
+    return Time(sec=sec, nanosec=nanosec)
+
+
+def stamp_to_seconds(stamp: Time) -> float:
+    """Seconds of a message's stamp; for today's dates exact to a quarter of a microsecond."""
+    return stamp.sec + stamp.nanosec * 1e-9
+
+
+def seconds_to_stamp(seconds: float) -> Time:
+    """A message's stamp from seconds."""
+    return ns_to_stamp(round(seconds * 1e6) * 1000)
+
+
+def fill_array(message: Any, field: str, values: np.ndarray) -> None:
+    """Copy numbers into an array field in row-major order, converted to the field's type.
+
+    A uint8[] field takes the array's bytes as they are in memory, whatever its type (images, float16 embeddings).
+    """
+    empty = getattr(message, field)[:0]
+    values = np.ascontiguousarray(values, None if empty.typecode == 'B' else np.dtype(empty.typecode))
+    empty.frombytes(values.tobytes())
+    setattr(message, field, empty)
+
+
+def read_array(message: Any, field: str, shape: tuple[int, ...], dtype: np.dtype | type | None = None) -> np.ndarray:
+    """An array field as numpy array of exactly that shape: a view on the message, not a copy.
+
+    `dtype` is for uint8[] fields that carry something else. Raises ValueError if the field has another length.
+    """
+    data = getattr(message, field)
+    values = np.frombuffer(data, np.uint8) if len(data) else np.zeros(0, np.uint8)
+    dtype = np.dtype(dtype or data.typecode)
+    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if min(shape, default=0) < 0 or len(values) != expected:
+        name = f'{type(message).__name__}.{field}'
+        raise ValueError(f'{name} has {len(values)} bytes, not {expected} for {dtype} {list(shape)}')
+    return values.view(dtype).reshape(shape)

@@ -1,0 +1,173 @@
+"""What a run folder holds before anything starts, and every check that can refuse a run."""
+
+from collections.abc import Mapping
+from datetime import datetime
+import hashlib
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+import json
+import os
+from pathlib import Path
+import platform
+import socket
+import subprocess
+import sys
+
+import yaml
+
+from rlt_ros import __version__, graph
+from rlt_ros.config import Method, RobotProfile, Task, config_hash, load, validate
+from rlt_ros.errors import UserError
+from rlt_ros.paths import share
+
+PACKAGES = ('torch', 'mujoco', 'numpy', 'pydantic', 'safetensors', 'opencv-python-headless', 'rclpy', 'rmw_fastrtps_cpp')
+SAME_ON_RESUME = ('task', 'method', 'robot', 'seed')
+
+
+def prepare(arguments: Mapping[str, graph.Value]) -> Path:
+    """Check all configuration and make the run folder `arguments['run_folder']` with config.yaml and versions.json.
+
+    Returns its absolute path. Raises UserError, before anything is written, for wrong names or values, a folder that is
+    already in use without `resume`, or `resume` without a run to go on with.
+    """
+    values = {**graph.defaults(), **arguments}
+    folder = Path(str(values['run_folder'])).expanduser().resolve()
+    values['run_folder'] = str(folder)
+    configurations = {'robot': load(RobotProfile, str(values['robot'])), 'task': load(Task, str(values['task'])),
+                      'method': load(Method, str(values['method']))}
+    specs = graph.nodes(values)
+    check_parameters(specs, str(values['config'] or 'arguments'))
+    config = {
+        'hash': config_hash(*configurations.values()),
+        'arguments': values,
+        'nodes': {spec.name: spec.parameters for spec in specs},
+        **{kind: model.model_dump() for kind, model in configurations.items()},
+    }
+    _check_state(folder, config)
+    try:
+        for path in (folder, folder / 'log'):
+            path.mkdir(parents=True, exist_ok=True)
+        (folder / 'config.yaml').write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        (folder / 'versions.json').write_text(json.dumps(versions(), indent=2) + '\n')
+    except OSError as error:
+        raise UserError(f'run folder {folder} cannot be written: {error.strerror}') from None
+    return folder
+
+
+def _check_state(folder: Path, config: dict) -> None:
+    """Refuse to mix two runs in one folder."""
+    try:
+        used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise UserError(f'run folder {folder} cannot be read: {error.strerror}') from None
+    if not config['arguments']['resume']:
+        if used:
+            raise UserError(f'run folder {folder} exists already: --resume goes on with it, '
+                            'another --name (or --run-folder) begins a new one')
+        return
+    try:
+        before = yaml.safe_load((folder / 'config.yaml').read_text())
+        same = {name: before['arguments'][name] for name in SAME_ON_RESUME}
+        hash_before = before['hash']
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+        raise UserError(f'there is no run to resume in {folder} (no readable config.yaml)') from None
+    for name, value in same.items():
+        if value != config['arguments'][name]:
+            raise UserError(f'cannot resume {folder}: its {name} is {value!r}, not {config["arguments"][name]!r}')
+    if hash_before != config['hash']:
+        changed = [kind for kind in ('robot', 'task', 'method') if before.get(kind) != config[kind]]
+        raise UserError(f'cannot resume {folder}: the {" and ".join(changed) or "configuration"} file has changed since')
+
+
+def check_parameters(specs: list[graph.NodeSpec], where: str) -> None:
+    """Hold each node's parameters against its Parameters model; raises UserError with a line per wrong one."""
+    wrong = []
+    for spec in specs:
+        model = importlib.import_module(f'rlt_ros.nodes.{spec.name}').Parameters
+        try:
+            validate(model, spec.parameters, f'{where}: {spec.name}')
+        except UserError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise UserError('\n'.join(wrong))
+
+
+def check_network(namespace: str) -> socket.socket:
+    """Refuse a ROS set-up that cannot work, and a second graph of the same domain and namespace on this machine.
+
+    Two graphs on the same topics would command one robot. Returns the lock; it is free when closed or the process ends.
+    """
+    text = os.environ.get('ROS_DOMAIN_ID') or '0'
+    if not text.isascii() or not text.isdigit() or int(text) > 232:
+        raise UserError(f'ROS_DOMAIN_ID = {text!r} is not allowed; allowed: 0 to 232 (0 to 101 are safe on Linux)')
+    # The one multicast port that all participants of a domain share (DDS-RTPS: 7400 + 250 * domain).
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as discovery:
+        discovery.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            discovery.bind(('', 7400 + 250 * int(text)))
+        except OSError as error:
+            raise UserError(f'UDP port {7400 + 250 * int(text)} of ROS_DOMAIN_ID {text} cannot be used: {error.strerror}; '
+                            'set another ROS_DOMAIN_ID') from None
+    lock = socket.socket(socket.AF_UNIX)
+    try:
+        lock.bind(f'\0rlt_ros/{text}/{namespace.strip("/")}')
+    except OSError:
+        lock.close()
+        raise UserError(f'a graph of namespace "{namespace}" runs already in ROS domain {text}: '
+                        'stop it, or set another --namespace or ROS_DOMAIN_ID') from None
+    return lock
+
+
+def new_name() -> str:
+    """Name of a run folder by the time of day."""
+    return datetime.now().strftime('%Y%m%d-%H%M%S')
+
+
+def versions() -> dict[str, object]:
+    """What the run was made with: packages, commit, machine, and the SHA-256 of every weights file."""
+    packages: dict[str, str] = {'rlt_ros': __version__}
+    for name in PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    weights = share() / 'weights'
+    return {
+        'packages': packages,
+        'commit': _commit(),
+        'python': sys.version.split()[0],
+        'system': platform.platform(),
+        'cpu': _cpu(),
+        'cores': len(os.sched_getaffinity(0)),
+        'weights': {str(path.relative_to(weights)): sha256(path)
+                    for path in sorted(weights.rglob('*')) if path.is_file()},
+    }
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file as hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _commit() -> str:
+    """Commit of the source checkout, '+changes' when files differ from it; '' for an installed package."""
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / '.git').exists():
+        return ''
+    try:
+        commit = subprocess.run(['git', '-C', str(checkout), 'rev-parse', 'HEAD'],
+                                capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        changes = subprocess.run(['git', '-C', str(checkout), 'status', '--porcelain', '--untracked-files=no'],
+                                 capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ''
+    return commit + ('+changes' if changes else '')
+
+
+def _cpu() -> str:
+    """Model of the processor."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')), platform.processor())

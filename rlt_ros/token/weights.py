@@ -1,0 +1,35 @@
+"""The RL token's file: safetensors with encoder, decoder and statistics, tied to the VLA it was trained on."""
+
+import json
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from rlt_ros.errors import UserError
+from rlt_ros.token.model import RlToken, TokenSizes
+from rlt_ros.vla.model import GOAL_SIZE
+from rlt_ros.vla.weights import file_hash, read_tensors
+
+
+def save(path: Path, model: RlToken, vla_hash: str) -> str:
+    """Write the file; returns its hash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    save_file(tensors, path, {'kind': 'rl_token', 'sizes': json.dumps(model.sizes.as_dict()), 'vla_hash': vla_hash})
+    return file_hash(path)
+
+
+def load(path: Path, vla_hash: str) -> RlToken:
+    """Frozen, in evaluation mode. Raises UserError where it is missing, damaged or was trained on another VLA."""
+    tensors, metadata = read_tensors(path, 'rl_token', 'rlt train token')
+    if metadata.get('vla_hash') != vla_hash:
+        raise UserError(
+            f'{path} was trained on the VLA with hash {metadata.get("vla_hash", "none")[:12]}, '
+            f'the VLA in use has {vla_hash[:12]}; train a matching one with: rlt train token'
+        )
+    try:
+        model = RlToken(TokenSizes(**json.loads(metadata['sizes'])), GOAL_SIZE)
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f'{path} does not fit this version: {" ".join(str(error).split())[:200]}; make it anew with: rlt train token') from None
+    return model.eval().requires_grad_(False)

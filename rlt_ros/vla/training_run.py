@@ -1,0 +1,55 @@
+"""`rlt train vla`: demonstrations to weights and model card."""
+
+from dataclasses import asdict
+from pathlib import Path
+import time
+
+import numpy as np
+import torch
+
+from rlt_ros.config import RobotProfile
+from rlt_ros.data import card
+from rlt_ros.data.progress import progress
+from rlt_ros.token.probe import offset_probe, principal_components
+from rlt_ros.token.train import prefixes
+from rlt_ros.vla import weights
+from rlt_ros.vla.examples import load_examples
+from rlt_ros.vla.model import VlaSizes
+from rlt_ros.vla.train import VlaTraining, train
+
+
+def run(profile: RobotProfile, dataset: Path, out: Path, plan: VlaTraining, threads: int) -> dict:
+    """Train, save, probe and write the card; returns the card's new facts."""
+    torch.set_num_threads(threads)
+    started = time.monotonic()
+    with progress() as bars:
+        bar = bars.add_task('reading demonstrations', total=1, note='')
+        examples = load_examples(dataset, profile, VlaSizes.horizon)
+        bars.update(bar, advance=1, note=f'{len(examples.images)} observations')
+        bar = bars.add_task('training the VLA', total=plan.steps, note='')
+
+        def report(step: int, point: dict) -> None:
+            bars.update(bar, completed=step, note=f'flow {point["flow"]:.3f}, goal {point["goal"]:.3f}')
+
+        model, unit, curve = train(profile, examples, plan, report)
+        sha256 = weights.save(out, model, unit, profile.name, examples.instructions)
+        bar = bars.add_task('probing the prefix', total=len(examples.images), note='')
+        prefix = prefixes(model, unit, examples, lambda done, _: bars.update(bar, completed=done))
+        fit_on = np.flatnonzero(~examples.held_out)
+        probe = offset_probe(principal_components(prefix, fit_on), examples)
+    facts = {
+        'sha256': sha256,
+        'command': f'./rlt train vla --dataset {dataset} --robot {profile.name} --steps {plan.steps} --batch {plan.batch} --seed {plan.seed}',
+        'plan': asdict(plan),
+        'data': {
+            'episodes': int(examples.episode.max()) + 1, 'observations': len(examples.images),
+            'held out': 'every tenth episode', 'instructions': examples.instructions,
+        },
+        'parameters': sum(p.numel() for p in model.parameters()),
+        'machine': card.machine() | {'threads': threads},
+        'seconds': time.monotonic() - started,
+        'offset probe of the prefix, 64 principal components (mm, x and y, held-out episodes)': probe,
+        'curve': curve,
+    }  # fmt: skip
+    card.write(out, facts)
+    return facts

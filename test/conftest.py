@@ -1,0 +1,21 @@
+"""Keeps the ROS traffic of the tests apart: from other machines, from other test runs, and from each other."""
+
+from collections.abc import Iterator
+import os
+
+import domain_coordinator
+import pytest
+
+# Before anything imports rclpy. Held until the process ends; one fresh domain per test comes from the fixture below.
+_domain_of_process = domain_coordinator.domain_id()
+os.environ['ROS_DOMAIN_ID'] = str(_domain_of_process.__enter__())
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+os.environ.setdefault('MUJOCO_GL', 'egl')
+
+
+@pytest.fixture
+def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A ROS domain (1 to 100) that no other test uses meanwhile; set for this process and those it starts."""
+    with domain_coordinator.domain_id() as domain:
+        monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
+        yield domain
