@@ -129,7 +129,8 @@ def nodes(arguments: Mapping[str, Value]) -> list[NodeSpec]:
 def read_overrides(file: str, namespace: str) -> dict[str, dict]:
     """Parameters by node name from a ROS parameter file; raises UserError.
 
-    Nodes are named `vla_node`, `/rlt/vla_node` or `/**/vla_node`, also nested as ROS allows. Values are not checked here.
+    Nodes are named `vla_node`, `/rlt/vla_node` or `/**/vla_node`, also nested as ROS allows. Their values are checked
+    by whoever reads them.
     """
     try:
         content = yaml.safe_load(Path(file).read_text()) or {}

@@ -20,7 +20,8 @@ from rlt_ros.config import Method, RobotProfile, Task, config_hash, load, valida
 from rlt_ros.errors import UserError
 from rlt_ros.paths import share
 
-PACKAGES = ('torch', 'mujoco', 'numpy', 'pydantic', 'safetensors', 'opencv-python-headless', 'rclpy', 'rmw_fastrtps_cpp')
+PACKAGES = ('torch', 'mujoco', 'numpy', 'pydantic', 'safetensors', 'opencv-python-headless', 'rclpy',
+            'rmw_fastrtps_cpp')
 SAME_ON_RESUME = ('task', 'method', 'robot', 'seed')
 
 
@@ -75,8 +76,8 @@ def _check_state(folder: Path, config: dict) -> None:
         if value != config['arguments'][name]:
             raise UserError(f'cannot resume {folder}: its {name} is {value!r}, not {config["arguments"][name]!r}')
     if hash_before != config['hash']:
-        changed = [kind for kind in ('robot', 'task', 'method') if before.get(kind) != config[kind]]
-        raise UserError(f'cannot resume {folder}: the {" and ".join(changed) or "configuration"} file has changed since')
+        changed = [f'the {kind} file' for kind in ('robot', 'task', 'method') if before.get(kind) != config[kind]]
+        raise UserError(f'cannot resume {folder}: {" and ".join(changed)} changed since')
 
 
 def check_parameters(specs: list[graph.NodeSpec], where: str) -> None:
@@ -100,13 +101,13 @@ def check_network(namespace: str) -> socket.socket:
     text = os.environ.get('ROS_DOMAIN_ID') or '0'
     if not text.isascii() or not text.isdigit() or int(text) > 232:
         raise UserError(f'ROS_DOMAIN_ID = {text!r} is not allowed; allowed: 0 to 232 (0 to 101 are safe on Linux)')
-    # The one multicast port that all participants of a domain share (DDS-RTPS: 7400 + 250 * domain).
+    port = 7400 + 250 * int(text)  # the multicast port that all participants of a domain share (DDS-RTPS)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as discovery:
         discovery.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            discovery.bind(('', 7400 + 250 * int(text)))
+            discovery.bind(('', port))
         except OSError as error:
-            raise UserError(f'UDP port {7400 + 250 * int(text)} of ROS_DOMAIN_ID {text} cannot be used: {error.strerror}; '
+            raise UserError(f'UDP port {port} of ROS_DOMAIN_ID {text} cannot be used: {error.strerror}; '
                             'set another ROS_DOMAIN_ID') from None
     lock = socket.socket(socket.AF_UNIX)
     try:
@@ -170,4 +171,5 @@ def _cpu() -> str:
         lines = Path('/proc/cpuinfo').read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')), platform.processor())
+    models = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
+    return models[0] if models else platform.processor()

@@ -195,8 +195,7 @@ class Supervisor:
             if spec.respawn_delay is None:
                 return self.stop(FAILED, f'{spec.name} is required: stopping') if spec.required else None
             if len(starts) > RESPAWNS and starts[-1] - starts[0] < RESPAWN_WINDOW:
-                return self.stop(FAILED, f'{spec.name} was started again {RESPAWNS} times within {RESPAWN_WINDOW:.0f} s: '
-                                         'stopping')
+                return self.stop(FAILED, f'{spec.name} ended {len(starts)} times in {RESPAWN_WINDOW:.0f} s: stopping')
             self.say(f'{spec.name} is started again in {spec.respawn_delay:g} s')
             await asyncio.wait({asyncio.create_task(self.stopping.wait())}, timeout=spec.respawn_delay)
 

@@ -7,9 +7,9 @@ from typing import Any
 from builtin_interfaces.msg import Time
 import numpy as np
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from rlt_ros.errors import UserError
 
@@ -19,33 +19,35 @@ NANOSECONDS = 1_000_000_000
 def run(node_class: type[Node]) -> int:
     """Start ROS, build the node, spin it until SIGINT or SIGTERM, clean up; returns the process's exit code.
 
-    0: stopped when asked; 2: a UserError at construction, printed as one line. Any other exception goes through,
-    after the clean-up. A node's optional `close()` runs before it is destroyed.
+    0: stopped when asked; 2: a UserError, printed as one line. Any other exception goes through, after the clean-up.
+    A node's optional `close()` runs before it is destroyed and may still publish.
     """
-    signal.signal(signal.SIGINT, _interrupt_once)
+    node, stopping = None, False
+
+    def stop(number: int, frame: Any) -> None:
+        # Ctrl-C reaches a launched node twice, by terminal and launcher: the second must not disturb the clean-up.
+        nonlocal stopping
+        is_first, stopping = not stopping, True
+        if is_first and node is None:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
     try:
-        rclpy.init()
-    except (ValueError, RuntimeError) as error:  # wrong --ros-args
-        print(f'{node_class.__name__}: {" ".join(str(error).split())}', file=sys.stderr)
-        return 2
-    node = None
-    try:
+        _start_ros()
         node = node_class()
         executor = EventsExecutor()
         executor.add_node(node)
         # Not spin(): without a timeout, this executor is a busy loop that delivers nothing.
-        while rclpy.ok():
-            executor.spin_once(timeout_sec=0.5)
+        while not stopping and rclpy.ok():
+            executor.spin_once(timeout_sec=0.1)
     except UserError as error:
         print(f'{node_class.__name__}: {error}', file=sys.stderr)
         return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:
         pass
-    except Exception:
-        if rclpy.ok():  # otherwise it is only the shutdown that came in the middle of something
-            raise
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stopping = True
         if node is not None:
             if hasattr(node, 'close'):
                 node.close()
@@ -54,10 +56,13 @@ def run(node_class: type[Node]) -> int:
     return 0
 
 
-def _interrupt_once(number: int, frame: Any) -> None:
-    """Ctrl-C reaches a launched node twice, from the terminal and from the launcher: the second must not stop the clean-up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
+def _start_ros() -> None:
+    """rclpy.init() with wrong --ros-args as UserError."""
+    try:
+        # rclpy's own handlers would pull the context away under a running callback.
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        raise UserError(f'ROS arguments: {" ".join(str(error).split())}') from None
 
 
 def stamp_to_ns(stamp: Time) -> int:

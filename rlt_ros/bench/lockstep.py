@@ -1,0 +1,98 @@
+"""The whole stack without ROS and without waiting: the same executor, VLA, token, builder and learner, tick by tick.
+
+For benchmarks and tuning. Inference takes no simulated time but its result counts from the delay n on, as in the graph.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlt_ros.config import Method, RobotProfile, Task
+from rlt_ros.control.executor import Executor
+from rlt_ros.rl.learner import Learner
+from rlt_ros.rl.policy import unpack
+from rlt_ros.rl.transitions import Ending, Seen, Step, TransitionBuilder
+from rlt_ros.sim.world import World
+from rlt_ros.token.backend import TokenBackend
+from rlt_ros.vla.builtin import BuiltinBackend, Look
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Result:
+    """One episode."""
+
+    success: bool
+    steps: int
+    penetration: float  # m, largest
+    values: list[tuple[float, float]]  # predicted Q and discounted return realised, at each decision of the actor
+
+
+class LockStep:
+    def __init__(
+        self, profile: RobotProfile, task: Task, method: Method, vla: BuiltinBackend, token: TokenBackend, seed: int
+    ):
+        self.profile, self.task, self.method, self.vla, self.token = profile, task, method, vla, token
+        self.world = World(profile, seed)
+        self.executor = Executor(profile, method, vla.unit.scale, seed)
+        self.builder = TransitionBuilder(method, vla.unit.scale)
+        self.dt = 1.0 / profile.control_rate
+        self.chunk_size = method.chunk * profile.action_dim
+        self.state_size = token.size + vla.feel.size + method.delay * profile.action_dim
+        self.episodes = 0
+
+    def learner(self, seed: int) -> Learner:
+        return Learner(self.method, self.state_size, self.chunk_size, seed)
+
+    def use(self, learner: Learner) -> None:
+        """Let the actor as it is now drive."""
+        version = learner.publish()
+        self.executor.actor = unpack(version.weights, version.version, version.sha256, self.state_size, self.chunk_size)
+
+    def see(self, looks: list[Look]) -> list[Seen]:
+        """RL states of some observations."""
+        seen: list[Seen] = []
+        for start in range(0, len(looks), BATCH):
+            some = looks[start : start + BATCH]
+            result = self.vla.infer(some, self.task.instruction)
+            tokens = self.token.encode(result.prefix)
+            seen += [
+                Seen(tokens[i], result.proprioception[i], result.reference[i], some[i].position) for i in range(len(some))
+            ]
+        return seen
+
+    def episode(self, mode: str, learner: Learner | None = None, noise: bool = True) -> Result:
+        """Run one; with a learner its transitions are added. mode: evaluation, warmup or online."""
+        world, executor, method = self.world, self.executor, self.method
+        self.episodes += 1
+        world.reset()
+        executor.episode(self.episodes, 'reset', mode, 0, None)
+        executor.episode(self.episodes, 'critical', mode if noise else f'{mode}', 0, world.position)
+        looks: dict[int, Look] = {}
+        seen: dict[int, Seen] = {}
+        steps: dict[int, Step] = {}
+        values: list[tuple[int, float]] = []
+        tick, success, limit = 0, False, round(self.task.time_limit / self.dt)
+        while tick < limit and not success:
+            if tick % self.profile.stride == 0 and (learner is not None or tick % method.chunk == 0):
+                looks[tick] = Look(world.images(), world.position.copy(), world.velocity.copy(), executor.filter.command.copy())
+            if tick % method.chunk == 0:
+                seen[tick] = self.see([looks[tick]])[0]
+                executor.choose(self.episodes, tick + 1, seen[tick], tick, tick)
+                values.append((tick, 0.0))
+            executed = executor.tick(tick, world.position, None)
+            steps[tick] = Step(executed.command, executed.source, executed.policy_version)
+            world.step(executed.command, self.dt)
+            tick, success = tick + 1, world.success()
+        if learner is not None:
+            missing = [t for t in looks if t not in seen]
+            seen |= dict(zip(missing, self.see([looks[t] for t in missing]), strict=True))
+            for transition in self.builder.build(seen, steps, Ending(tick, success, terminated=success)):
+                learner.add(transition)
+        return Result(success, tick, world.penetration, [])
+
+
+def throughput(results: list[Result], rate: float) -> float:
+    """Successes per 10 minutes of robot time."""
+    return 600 * sum(r.success for r in results) / max(sum(r.steps for r in results) / rate, 1e-9)

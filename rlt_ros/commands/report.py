@@ -1,0 +1,67 @@
+"""rlt watch, rlt report: look at a run, going on or over."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+import typer
+
+from rlt_ros.errors import UserError
+
+Run = Annotated[Path, typer.Argument(metavar='RUN', help='run folder, or its name in runs/')]
+
+
+def add(app: typer.Typer) -> None:
+    app.command()(watch)
+    app.command()(report)
+
+
+def find(run: Path) -> Path:
+    """The run folder that a path or a name in runs/ means; raises UserError."""
+    for folder in (run, Path('runs', run)):
+        if (folder / 'config.yaml').is_file():
+            return folder
+    there = sorted((path.parent for path in Path('runs').glob('*/config.yaml')), key=lambda p: p.stat().st_mtime)
+    known = f'runs: {", ".join(path.name for path in there[-10:])}' if there else 'there is no run in runs/'
+    raise UserError(f'"{run}" is no run folder (no config.yaml in it); {known}')
+
+
+def watch(run: Run) -> None:
+    """Show a run in the terminal until it is finished; Ctrl-C leaves, the run goes on."""
+    from rlt_ros.report import terminal
+
+    folder, console = find(run), Console()
+    try:
+        asyncio.run(terminal.show(folder, console, console.is_terminal, until_finished=True))
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+def report(run: Run, as_json: Annotated[bool, typer.Option('--json', help='print summary.json only')] = False) -> None:
+    """Write summary.json and plots of a run and print its numbers."""
+    folder = find(run)
+    if as_json:
+        from rlt_ros.report.summary import summarise
+
+        print(json.dumps(summarise(folder), indent=2))
+    else:
+        report_on(folder, Console())
+
+
+def report_on(folder: Path, console: Console) -> None:
+    """Write summary.json and plots and print the table and where the files are."""
+    from rlt_ros.report.plots import write_plots
+    from rlt_ros.report.summary import write_summary
+    from rlt_ros.report.terminal import summary_table
+
+    try:
+        summary, plots = write_summary(folder), write_plots(folder)
+    except OSError as error:
+        raise UserError(f'the report of {folder} cannot be written: {error.strerror}') from None
+    if not summary['episodes']:
+        console.print('no episode has ended yet', highlight=False)
+    console.print(summary_table(summary))
+    for path in (folder / 'summary.json', *plots, *sorted(folder.glob('*.mp4'))):
+        console.print(str(path), soft_wrap=True, highlight=False)

@@ -1,0 +1,118 @@
+"""One control tick at a time: chunks, takeover, holds, safety filter. Pure: time and messages come from outside."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from rlt_ros.config import Method, RobotProfile
+from rlt_ros.control.chunks import ACTOR, HOLD, HUMAN, VLA, Chunk, ChunkSchedule
+from rlt_ros.control.safety_filter import SafetyFilter
+from rlt_ros.rl.transitions import Seen, TransitionBuilder
+
+ACTING = ('approach', 'critical')
+LIMIT = 3.0  # normalised; no chunk goes further from where the robot stands
+
+
+class Actor(Protocol):
+    """What the executor needs of a policy."""
+
+    version: int
+
+    def mean(self, state: np.ndarray, reference: np.ndarray) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What a tick came to."""
+
+    tick: int
+    command: np.ndarray  # (D,) after the filter
+    source: int
+    policy_version: int
+    sequence: int
+    index: int
+    flags: int
+
+
+class Executor:
+    """Chunks in, filtered commands out. The same object drives a robot at 50 Hz and the lock-step runner."""
+
+    def __init__(self, profile: RobotProfile, method: Method, scale: np.ndarray, seed: int = 0):
+        self.method, self.scale = method, scale
+        self.dt = 1.0 / profile.control_rate
+        self.builder = TransitionBuilder(method, scale)
+        self.filter = SafetyFilter(profile)
+        self.schedule = ChunkSchedule()
+        self.random = np.random.default_rng(seed)
+        self.actor: Actor | None = None
+        self.phase, self.mode = 'idle', ''
+        self.log: dict[int, np.ndarray] = {}  # commands of the last ticks
+        self.human = False
+
+    def episode(self, number: int, phase: str, mode: str, tick: int, position: np.ndarray | None) -> None:
+        """The episode has changed; a new one starts from the measured position (D,). tick: the next one."""
+        starts = phase in ACTING and (self.phase not in ACTING or number != self.schedule.episode)
+        if starts:
+            if position is None:
+                raise ValueError('an episode cannot start before the robot has said where it stands')
+            self.filter.restart(position)
+            self.schedule.clear(number, tick)
+            self.log.clear()
+        elif phase not in ACTING:
+            self.schedule.clear(number, tick)
+        elif phase == 'critical' and self.phase == 'approach':
+            self.schedule.not_before = tick  # what follows is the actor's
+        self.phase, self.mode = phase, mode
+
+    @property
+    def acting(self) -> bool:
+        return self.phase in ACTING
+
+    def choose(self, episode: int, sequence: int, seen: Seen, observed: int, now: int) -> Chunk | None:
+        """Turn the state of the observation of tick `observed` into the next chunk; None if it was dropped."""
+        method, n, c = self.method, self.method.delay, self.method.chunk
+        if not self.acting or not np.isfinite(seen.token).all() or not np.isfinite(seen.reference).all():
+            return None
+        reference = self.builder.reference(seen)
+        use_actor = self.mode == 'online' and self.phase == 'critical' and self.actor is not None
+        if use_actor:
+            committed = np.array([self._planned(t) for t in range(observed, observed + n)]).reshape(n, -1)
+            action = self.actor.mean(self.builder.state(seen, committed), reference)
+        else:
+            action = reference
+        if self.mode in ('online', 'warmup') and self.phase == 'critical':
+            action = action + method.noise * self.random.standard_normal(len(action)).astype(np.float32)
+        if not np.isfinite(action).all():
+            return None
+        targets = lambda a: seen.position + np.clip(a, -LIMIT, LIMIT).astype(np.float64) * self.scale  # noqa: E731
+        chunk = Chunk(
+            episode=episode, sequence=sequence, first_tick=observed + n, source=ACTOR if use_actor else VLA,
+            policy_version=self.actor.version if use_actor else 0,
+            action=targets(action.reshape(c, -1)), rest=targets(seen.reference[n + c :]),
+        )  # fmt: skip
+        return chunk if self.schedule.offer(chunk, observed, now) else None
+
+    def _planned(self, tick: int) -> np.ndarray:
+        """The command of a tick: executed if it is past, else what is due."""
+        if tick in self.log:
+            return self.log[tick]
+        due = self.schedule.due(tick)
+        return self.filter.command if due.target is None else due.target
+
+    def tick(self, tick: int, position: np.ndarray, velocity: np.ndarray | None, hold: bool = False) -> Executed:
+        """Execute a tick. position: (D,) measured; velocity: (D,) a person's, None without takeover; hold: stop."""
+        if velocity is not None and not hold:
+            target, source, due = self.filter.command + velocity * self.dt, HUMAN, None
+        else:
+            due = self.schedule.due(tick)
+            hold = hold or due.target is None
+            target, source = (self.filter.command, HOLD) if hold else (due.target, due.source)
+        if (velocity is not None) != self.human:
+            self.human = velocity is not None
+            self.schedule.clear(self.schedule.episode, tick)  # nothing computed before counts after
+        command, flags = self.filter(target, position)
+        self.log[tick] = command
+        self.log.pop(tick - 64, None)
+        chunk = (due.policy_version, due.sequence, due.index) if due and not hold else (0, 0, -1)
+        return Executed(tick, command, source, *chunk, flags)

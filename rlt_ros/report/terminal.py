@@ -1,0 +1,137 @@
+"""A run in the terminal: live from status.json, as one line, and as a table at its end."""
+
+import asyncio
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from rlt_ros.report.records import of_mode, read_episodes, read_object
+from rlt_ros.report.summary import LAST, WINDOW, describe, throughput
+
+BARS = '▁▂▃▄▅▆▇█'
+WIDTH = 40
+
+
+def number(value: object, form: str = '.0f', unit: str = '') -> str:
+    """A value that may not be there yet."""
+    return f'{value:{form}}{unit}' if isinstance(value, (int, float)) else '–'
+
+
+def percent(value: object) -> str:
+    return number(value, '.0%')
+
+
+def sparkline(values: list[float]) -> str:
+    """The last WIDTH values as bars, scaled from 0 to their maximum."""
+    values = values[-WIDTH:]
+    top = max(values, default=0.0) or 1.0
+    return ''.join(BARS[min(len(BARS) - 1, int(value / top * len(BARS)))] for value in values)
+
+
+def render(run_folder: Path) -> RenderableType:
+    """The state of a run now."""
+    status, episodes = read_object(run_folder / 'status.json'), read_episodes(run_folder)
+    if not status:
+        return Panel(Text('waiting for the first status', style='dim'), title=str(run_folder), title_align='left')
+    vla, online = describe(of_mode(episodes, 'evaluation')), of_mode(episodes, 'online')
+    course = [throughput(online[max(0, end - WINDOW):end]) or 0.0 for end in range(1, len(online) + 1)]
+    error = status.get('deadline_error_ms') or {}
+    minutes, goal = status.get('robot_minutes') or 0.0, goal_minutes(run_folder)
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(ProgressBar(total=goal or 1.0, completed=minutes, width=WIDTH),
+                f'{minutes:.1f} of {number(goal, "g")} robot minutes')
+    left, right = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
+    for table in (left, right):
+        table.add_column(style='dim')
+        table.add_column(justify='right')
+    for label, now, before in (
+        ('success, last 20', percent(status.get('success_last_20')), percent(vla['success_rate'])),
+        ('successes per 10 min', number(status.get('throughput_per_10min'), '.1f'),
+         number(vla['throughput_per_10min'], '.1f')),
+        ('median steps', number(status.get('median_steps')), number(vla['median_steps'])),
+    ):
+        left.add_row(label, Text.assemble((now, 'bold cyan'), (f'  VLA {before}', 'dim')))
+    right.add_row('policy version', number(status.get('policy_version'), 'd'))
+    right.add_row('updates per s', number(status.get('updates_per_s'), '.1f'))
+    right.add_row('missed ticks', f'{number(status.get("missed_ticks"), "d")} of {number(status.get("ticks"), "d")}')
+    right.add_row('deadline error p99', number(error.get('p99'), '.2f', ' ms'))
+    head = Text.assemble('episode ', (str(status.get('episode', '–')), 'bold'), '  ',
+                         (str(status.get('phase', '')), 'bold yellow'), '  ', (str(status.get('mode', '')), 'dim'))
+    columns = Table.grid(padding=(0, 6))
+    columns.add_row(left, right)
+    parts: list[RenderableType] = [head, bar, Text(), columns]
+    if course:
+        parts += [Text(), Text.assemble(('throughput  ', 'dim'), (sparkline(course), 'cyan'), f'  {course[-1]:.1f}')]
+    if status.get('finished'):
+        parts.append(Text('finished', style='bold green'))
+    return Panel(Group(*parts), title=str(run_folder), title_align='left', border_style='cyan', width=100)
+
+
+def goal_minutes(run_folder: Path) -> float | None:
+    """Robot minutes the run is to take, from its config.yaml."""
+    return (read_object(run_folder / 'config.yaml').get('arguments') or {}).get('minutes')
+
+
+def line(run_folder: Path) -> str:
+    """The state of a run now, in one line without colours."""
+    status = read_object(run_folder / 'status.json')
+    if not status:
+        return 'waiting for the first status'
+    return (f'{number(status.get("robot_minutes"), ".1f")} of {number(goal_minutes(run_folder), "g")} robot minutes, '
+            f'episode {number(status.get("episode"), "d")} ({status.get("mode", "")}, {status.get("phase", "")}), '
+            f'success of last 20 {percent(status.get("success_last_20"))}, '
+            f'{number(status.get("throughput_per_10min"), ".1f")} per 10 min, '
+            f'median steps {number(status.get("median_steps"))}, policy {number(status.get("policy_version"), "d")}, '
+            f'{number(status.get("updates_per_s"), ".1f")} updates/s, '
+            f'missed ticks {number(status.get("missed_ticks"), "d")}')
+
+
+async def show(run_folder: Path, console: Console, live: bool, until_finished: bool = False) -> None:
+    """Show the run until cancelled (or finished): a live view, or a line every 10 s. Lines printed stay above it."""
+    def finished() -> bool:
+        return until_finished and bool(read_object(run_folder / 'status.json').get('finished'))
+
+    if not live:
+        while True:
+            console.print(line(run_folder), soft_wrap=True, highlight=False, markup=False)
+            if finished():
+                return
+            await asyncio.sleep(10)
+    with Live(render(run_folder), console=console, auto_refresh=False) as view:
+        try:
+            while not finished():
+                await asyncio.sleep(0.5)
+                view.update(render(run_folder), refresh=True)
+        finally:
+            view.update(render(run_folder), refresh=True)
+
+
+def summary_table(summary: dict) -> Table:
+    """The frozen VLA and RLT side by side."""
+    vla, rlt = summary['vla'], summary['rlt']
+    table = Table(title=f'{summary["task"]}, {summary["method"]}, seed {summary["seed"]}: '
+                        f'{summary["robot_minutes"]:.1f} robot minutes', title_justify='left')
+    table.add_column('')
+    table.add_column('frozen VLA', justify='right')
+    table.add_column(f'RLT, last {LAST}', justify='right', style='bold')
+    for label, name, form in (('success', 'success_rate', '.0%'),
+                              ('successes per 10 min', 'throughput_per_10min', '.1f'),
+                              ('median steps to success', 'median_steps', '.0f'), ('episodes', 'episodes', 'd')):
+        cells = [number(column[name], form) for column in (vla, rlt)]
+        if name == 'success_rate':
+            cells = [cell + (f' ({column["success_ci"][0]:.0%} to {column["success_ci"][1]:.0%})'
+                             if column['success_ci'] else '')
+                     for cell, column in zip(cells, (vla, rlt), strict=True)]
+        table.add_row(label, *cells)
+    table.add_section()
+    table.add_row('robot minutes until it passes the VLA', '', number(summary['minutes_to_pass_vla'], '.1f'))
+    table.add_row('robot minutes until 3x the VLA', '', number(summary['minutes_to_3x_vla'], '.1f'))
+    table.add_row('updates per s while learning', '', number(summary['updates_per_s'], '.1f'))
+    table.add_row('missed ticks', '', f'{number(summary["missed_ticks"], "d")} of {number(summary["ticks"], "d")}')
+    table.add_row('deadline error p99', '', number((summary['deadline_error_ms'] or {}).get('p99'), '.2f', ' ms'))
+    return table

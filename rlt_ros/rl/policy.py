@@ -1,0 +1,63 @@
+"""The actor as the robot side runs it: numpy only, from safetensors bytes that are checked before use."""
+
+import hashlib
+import json
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+
+class Policy:
+    """mu(x, reference) of one version. Immutable."""
+
+    def __init__(self, layers: list[tuple[np.ndarray, np.ndarray]], version: int):
+        self.layers, self.version = layers, version
+
+    @property
+    def input_size(self) -> int:
+        return self.layers[0][0].shape[0]
+
+    @property
+    def output_size(self) -> int:
+        return self.layers[-1][0].shape[1]
+
+    def mean(self, state: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """(A,) float32 normalised chunk for state (S,) and reference (A,)."""
+        x = np.concatenate([state, reference])
+        for weight, bias in self.layers[:-1]:
+            x = np.maximum(x @ weight + bias, 0.0)
+        weight, bias = self.layers[-1]
+        return x @ weight + bias + reference
+
+
+def pack(weights: dict[str, np.ndarray], layers: int, version: int) -> bytes:
+    """Bytes of an actor's weights (as rl.networks names them: w0 (I, h), w1 (1, h, h), ...)."""
+    tensors = {}
+    for i in range(layers + 1):
+        for kind in 'wb':
+            array = np.asarray(weights[f'{kind}{i}'], np.float32)
+            tensors[f'{kind}{i}'] = np.ascontiguousarray(array.reshape(array.shape[-2:] if kind == 'w' else -1))
+    return save(tensors, {'version': str(version), 'layers': json.dumps(layers)})
+
+
+def unpack(data: bytes, version: int, sha256: str, state_size: int, chunk_size: int) -> Policy:
+    """A policy from bytes. Raises ValueError where hash, shapes or numbers are wrong."""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ValueError('hash does not match: the message was damaged')
+    try:
+        tensors = load(data)
+    except SafetensorError as error:
+        raise ValueError(f'no safetensors: {error}') from None
+    count = len(tensors) // 2
+    try:
+        layers = [(tensors[f'w{i}'], tensors[f'b{i}']) for i in range(count)]
+    except KeyError as error:
+        raise ValueError(f'layer {error} is missing') from None
+    sizes = [state_size + chunk_size, *(len(bias) for _, bias in layers)]
+    shapes_fit = all(w.shape == (a, b) for (w, _), a, b in zip(layers, sizes, sizes[1:], strict=False))
+    if count < 2 or not shapes_fit or sizes[-1] != chunk_size:
+        raise ValueError(f'shapes do not fit state size {state_size} and chunk size {chunk_size}')
+    if not all(np.isfinite(array).all() for layer in layers for array in layer):
+        raise ValueError('weights are not finite')
+    return Policy(layers, version)

@@ -1,0 +1,76 @@
+"""The built-in VLA as a backend: observations in, prefix embeddings and reference chunks out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rlt_ros.config import RobotProfile
+from rlt_ros.control.kinematics import Kinematics
+from rlt_ros.errors import UserError
+from rlt_ros.paths import share
+from rlt_ros.vla import weights
+from rlt_ros.vla.examples import home
+from rlt_ros.vla.language import tokenize
+from rlt_ros.vla.normalisation import REFERENCE_LIMIT
+from rlt_ros.vla.proprioception import Proprioception
+
+
+@dataclass(frozen=True)
+class Look:
+    """One observation as the VLA needs it."""
+
+    images: np.ndarray  # (N, S, S, 3) uint8 rgb
+    position: np.ndarray  # (D,) rad or m
+    velocity: np.ndarray  # (D,)
+    command: np.ndarray  # (D,)
+
+
+@dataclass(frozen=True)
+class VlaResult:
+    """Of B looks."""
+
+    prefix: np.ndarray  # (B, M, d) float16
+    reference: np.ndarray  # (B, H, D) float32, normalised deltas from the position
+    proprioception: np.ndarray  # (B, P) float32, normalised
+
+
+def default_weights(robot: str) -> Path:
+    """Where a robot's VLA is kept."""
+    return share() / 'weights' / ('vla.safetensors' if robot == 'bimanual' else f'vla_{robot}.safetensors')
+
+
+class BuiltinBackend:
+    """Frozen. Deterministic for a seed and a sequence of calls."""
+
+    def __init__(self, path: Path, profile: RobotProfile, device: str = 'cpu', seed: int = 0):
+        try:
+            self.device = torch.device(device)
+            torch.empty(1, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f'device "{device}" is not available: {str(error).splitlines()[0]}; allowed: cpu, cuda') from None
+        self.model, self.unit = weights.load(path, profile)
+        self.model.to(self.device)
+        self.hash = weights.file_hash(path)
+        self.feel = Proprioception(Kinematics(profile), home(profile))
+        if self.feel.pose_size != self.model.sizes.proprioception:
+            raise UserError(f'{path} was trained with {self.model.sizes.proprioception} pose features, robot {profile.name} has {self.feel.pose_size}')
+        self.random = torch.Generator().manual_seed(seed)
+        as_tensor = lambda array: torch.from_numpy(array).float().to(self.device)  # noqa: E731
+        self._chunk_mean, self._chunk_deviation = as_tensor(self.unit.chunk_mean), as_tensor(self.unit.chunk_deviation)
+
+    @torch.inference_mode()
+    def infer(self, looks: list[Look], instruction: str) -> VlaResult:
+        """One prefix pass for all looks, and a reference chunk for each."""
+        sizes = self.model.sizes
+        features = np.array([self.feel.features(look.position, look.velocity, look.command) for look in looks])
+        state = self.unit.proprioception(features)
+        images = torch.from_numpy(np.stack([look.images for look in looks])).to(self.device)
+        words = torch.from_numpy(tokenize(instruction)).expand(len(looks), -1).to(self.device)
+        pose = torch.from_numpy(state[:, : sizes.proprioception]).to(self.device)
+        prefix = self.model.prefix(images, words, pose)
+        noise = torch.randn(len(looks), sizes.horizon, sizes.action_dim, generator=self.random).to(self.device)
+        chunk = self.model.sample(prefix, noise) * self._chunk_deviation + self._chunk_mean
+        chunk = chunk.clamp(-REFERENCE_LIMIT, REFERENCE_LIMIT)
+        return VlaResult(prefix.half().cpu().numpy(), chunk.cpu().numpy(), state)
