@@ -95,7 +95,7 @@ def test_wrong_arguments_are_refused(arguments):
         graph.nodes(arguments)
 
 
-# Stand-ins for the few names of `launch` and `launch_ros` that the launch file uses; they only keep what they are given.
+# Stand-ins for the few names of `launch` and `launch_ros` that the launch file uses; they keep what they are given.
 
 class Given:
     def __init__(self, *words, **options):

@@ -5,8 +5,6 @@ For benchmarks and tuning. Inference takes no simulated time but its result coun
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from rlt_ros.config import Method, RobotProfile, Task
 from rlt_ros.control.executor import Executor
 from rlt_ros.rl.learner import Learner

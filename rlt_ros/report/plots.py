@@ -85,7 +85,7 @@ def step_histogram(episodes: list[dict], title: str) -> Figure:
                       label=f'{label}: {len(values)} of {len(chosen)} succeed, median {np.median(values):.0f}')
             axes.axvline(np.median(values), color=color, lw=2)
     if any(steps):
-        axes.legend(frameon=False, fontsize=9)
+        figure.legend(frameon=False, fontsize=9, loc='outside lower center', ncols=2)
     else:
         axes.text(0.5, 0.5, 'no success yet', transform=axes.transAxes, ha='center', color=VLA)
     axes.set_xlabel('control steps in the critical phase')

@@ -27,21 +27,22 @@ def percent(value: object) -> str:
 
 
 def sparkline(values: list[float]) -> str:
-    """The last WIDTH values as bars, scaled from 0 to their maximum."""
-    values = values[-WIDTH:]
+    """All values as at most WIDTH bars, scaled from 0 to their maximum; the last bar is the last value."""
+    step = max(1.0, len(values) / WIDTH)
+    values = [values[round(len(values) - 1 - i * step)] for i in reversed(range(min(len(values), WIDTH)))]
     top = max(values, default=0.0) or 1.0
     return ''.join(BARS[min(len(BARS) - 1, int(value / top * len(BARS)))] for value in values)
 
 
-def render(run_folder: Path) -> RenderableType:
-    """The state of a run now."""
+def render(run_folder: Path, goal: float | None) -> RenderableType:
+    """The state of a run now; `goal`: robot minutes it is to take."""
     status, episodes = read_object(run_folder / 'status.json'), read_episodes(run_folder)
     if not status:
         return Panel(Text('waiting for the first status', style='dim'), title=str(run_folder), title_align='left')
     vla, online = describe(of_mode(episodes, 'evaluation')), of_mode(episodes, 'online')
     course = [throughput(online[max(0, end - WINDOW):end]) or 0.0 for end in range(1, len(online) + 1)]
     error = status.get('deadline_error_ms') or {}
-    minutes, goal = status.get('robot_minutes') or 0.0, goal_minutes(run_folder)
+    minutes = status.get('robot_minutes') or 0.0
     bar = Table.grid(padding=(0, 1))
     bar.add_row(ProgressBar(total=goal or 1.0, completed=minutes, width=WIDTH),
                 f'{minutes:.1f} of {number(goal, "g")} robot minutes')
@@ -77,12 +78,12 @@ def goal_minutes(run_folder: Path) -> float | None:
     return (read_object(run_folder / 'config.yaml').get('arguments') or {}).get('minutes')
 
 
-def line(run_folder: Path) -> str:
+def line(run_folder: Path, goal: float | None) -> str:
     """The state of a run now, in one line without colours."""
     status = read_object(run_folder / 'status.json')
     if not status:
         return 'waiting for the first status'
-    return (f'{number(status.get("robot_minutes"), ".1f")} of {number(goal_minutes(run_folder), "g")} robot minutes, '
+    return (f'{number(status.get("robot_minutes"), ".1f")} of {number(goal, "g")} robot minutes, '
             f'episode {number(status.get("episode"), "d")} ({status.get("mode", "")}, {status.get("phase", "")}), '
             f'success of last 20 {percent(status.get("success_last_20"))}, '
             f'{number(status.get("throughput_per_10min"), ".1f")} per 10 min, '
@@ -96,19 +97,20 @@ async def show(run_folder: Path, console: Console, live: bool, until_finished: b
     def finished() -> bool:
         return until_finished and bool(read_object(run_folder / 'status.json').get('finished'))
 
+    goal = goal_minutes(run_folder)
     if not live:
         while True:
-            console.print(line(run_folder), soft_wrap=True, highlight=False, markup=False)
+            console.print(line(run_folder, goal), soft_wrap=True, highlight=False, markup=False)
             if finished():
                 return
             await asyncio.sleep(10)
-    with Live(render(run_folder), console=console, auto_refresh=False) as view:
+    with Live(render(run_folder, goal), console=console, auto_refresh=False) as view:
         try:
             while not finished():
-                await asyncio.sleep(0.5)
-                view.update(render(run_folder), refresh=True)
+                await asyncio.sleep(1.0)
+                view.update(render(run_folder, goal), refresh=True)
         finally:
-            view.update(render(run_folder), refresh=True)
+            view.update(render(run_folder, goal), refresh=True)
 
 
 def summary_table(summary: dict) -> Table:

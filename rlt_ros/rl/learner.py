@@ -28,20 +28,22 @@ class Learner:
         self.replay = Replay(method.replay_capacity, state_size, chunk_size, seed + 1)
         self.version = 0
         self.learning = False
+        self.added_in_warmup = 0
 
     def add(self, transition: Transition) -> None:
         self.replay.add(transition)
 
     def begin(self) -> None:
         """The warm-up is over: from now on there are updates."""
-        self.learning = True
+        self.learning, self.added_in_warmup = True, self.replay.added
 
     @property
     def budget(self) -> int:
         """Updates that the stored transitions still allow: `first_updates` and UTD per transition since the warm-up."""
         if not self.learning or len(self.replay) < self.method.batch:
             return 0
-        return int(self.replay.added * self.method.updates_per_transition) - self.agent.updates
+        since = self.replay.added - self.added_in_warmup
+        return self.method.first_updates + int(since * self.method.updates_per_transition) - self.agent.updates
 
     @property
     def ready(self) -> bool:

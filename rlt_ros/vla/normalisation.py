@@ -1,11 +1,14 @@
 """Units of the learning side: statistics of the demonstrations, stored with the VLA and part of its hash."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from rlt_ros.config import RobotProfile
 from rlt_ros.control.kinematics import Kinematics
+from rlt_ros.errors import UserError
 from rlt_ros.vla.proprioception import CLIP
 
 SCALE_STEPS = 15  # steps of a chunk that set the action scale: what an RL chunk covers
@@ -35,6 +38,23 @@ class Normalisation:
     def to_targets(self, action: np.ndarray, position: np.ndarray) -> np.ndarray:
         """Normalised deltas (..., D) to absolute joint targets, float64."""
         return position + np.asarray(action, np.float64) * self.scale
+
+
+FIELDS = ('scale', 'mean', 'deviation', 'chunk_mean', 'chunk_deviation')
+
+
+def load(path: Path, profile: RobotProfile) -> Normalisation:
+    """The units stored in a VLA's weights file; raises UserError where it is missing, damaged or for another robot."""
+    try:
+        with safe_open(path, 'np') as file:
+            unit = Normalisation(**{name: file.get_tensor(f'normalisation.{name}') for name in FIELDS})
+    except FileNotFoundError:
+        raise UserError(f'weights file {path} does not exist; make it with: rlt train vla') from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f'{path} is damaged or no VLA: {error}; make it anew with: rlt train vla') from None
+    if unit.scale.shape != (profile.action_dim,):
+        raise UserError(f'{path} is for {len(unit.scale)} joints, robot {profile.name} has {profile.action_dim}')
+    return unit
 
 
 def smallest_scale(profile: RobotProfile) -> np.ndarray:

@@ -11,14 +11,15 @@ import torch
 
 from rlt_ros.config import RobotProfile
 from rlt_ros.errors import UserError
+from rlt_ros.vla import normalisation as units
 from rlt_ros.vla.model import BuiltinVla, VlaSizes
 from rlt_ros.vla.normalisation import Normalisation
 
-FIELDS = ('scale', 'mean', 'deviation', 'chunk_mean', 'chunk_deviation')
-
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hex."""
+    """SHA-256 of a weights file, hex; raises UserError where there is none."""
+    if not path.is_file():
+        raise UserError(f'weights file {path} does not exist; make it with: rlt train vla, then rlt train token')
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -39,7 +40,8 @@ def read_tensors(path: Path, kind: str, how: str) -> tuple[dict[str, torch.Tenso
 def save(path: Path, model: BuiltinVla, normalisation: Normalisation, robot: str, instructions: list[str]) -> str:
     """Write the file; returns its hash."""
     tensors = {f'network.{name}': value.detach().contiguous() for name, value in model.state_dict().items()}
-    tensors |= {f'normalisation.{name}': torch.from_numpy(np.ascontiguousarray(getattr(normalisation, name))) for name in FIELDS}
+    for name in units.FIELDS:
+        tensors[f'normalisation.{name}'] = torch.from_numpy(np.ascontiguousarray(getattr(normalisation, name)))
     metadata = {
         'kind': 'vla',
         'sizes': json.dumps(model.sizes.as_dict()),
@@ -58,13 +60,13 @@ def load(path: Path, profile: RobotProfile) -> tuple[BuiltinVla, Normalisation]:
         sizes = VlaSizes(**json.loads(metadata['sizes']))
         model = BuiltinVla(sizes)
         model.load_state_dict({k.removeprefix('network.'): v for k, v in tensors.items() if k.startswith('network.')})
-        normalisation = Normalisation(**{name: tensors[f'normalisation.{name}'].numpy() for name in FIELDS})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f'{path} does not fit this version: {" ".join(str(error).split())[:200]}; make it anew with: rlt train vla') from None
+        reason = ' '.join(str(error).split())[:200]
+        raise UserError(f'{path} does not fit this version: {reason}; make it anew with: rlt train vla') from None
     wanted = (len(profile.cameras), profile.image_size, profile.action_dim)
     if (sizes.cameras, sizes.image_size, sizes.action_dim) != wanted:
         raise UserError(
-            f'{path} was trained for robot {metadata.get("robot")} (cameras, image size, action size = '
-            f'{sizes.cameras}, {sizes.image_size}, {sizes.action_dim}); robot {profile.name} has {wanted[0]}, {wanted[1]}, {wanted[2]}'
+            f'{path} was trained for robot {metadata.get("robot")} with (cameras, image size, action size) = '
+            f'{(sizes.cameras, sizes.image_size, sizes.action_dim)}; robot {profile.name} has {wanted}'
         )
-    return model.eval().requires_grad_(False), normalisation
+    return model.eval().requires_grad_(False), units.load(path, profile)

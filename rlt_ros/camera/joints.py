@@ -1,0 +1,61 @@
+"""Joint states and commands of any order and company, brought into the robot profile's order."""
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+COMMANDS = 512  # kept: at 1000 Hz half a second, longer than an observation is on its way
+
+
+def in_order(wanted: Sequence[str], names: Sequence[str], values: Sequence[float]) -> np.ndarray:
+    """Values (D,) float64 of the wanted joints.
+
+    Raises ValueError for missing joints, unequal lengths and values that are not finite.
+    """
+    if len(names) != len(values):
+        raise ValueError(f'{len(names)} names but {len(values)} values')
+    index = {name: i for i, name in enumerate(names)}
+    if missing := [name for name in wanted if name not in index]:
+        raise ValueError(f'no joint {", ".join(missing)}')
+    result = np.array([values[index[name]] for name in wanted], np.float64)
+    if not np.isfinite(result).all():
+        raise ValueError(f'{wanted[int(np.argmin(np.isfinite(result)))]} is not finite')
+    return result
+
+
+class JointReader:
+    """Positions and velocities from joint states."""
+
+    def __init__(self, wanted: Sequence[str]):
+        self.wanted = list(wanted)
+        self._last: tuple[int, np.ndarray] | None = None
+
+    def read(
+        self, stamp: int, names: Sequence[str], position: Sequence[float], velocity: Sequence[float]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Position and velocity (D,), rad (m) and rad/s (m/s). Raises ValueError, see in_order.
+
+        Without velocities from the driver they are computed from the last two positions; 0 at first and after 0.5 s gaps.
+        """
+        here = in_order(self.wanted, names, position)
+        before, self._last = self._last, (stamp, here)
+        if len(velocity):
+            return here, in_order(self.wanted, names, velocity)
+        seconds = (stamp - before[0]) * 1e-9 if before else 0.0
+        return here, (here - before[1]) / seconds if 0 < seconds < 0.5 else np.zeros(len(here))
+
+
+class CommandLog:
+    """Which command the robot was following at a time."""
+
+    def __init__(self):
+        self._commands: deque[tuple[int, np.ndarray]] = deque(maxlen=COMMANDS)
+
+    def add(self, received: int, command: np.ndarray) -> None:
+        """Remember a command (D,) that came at a time, ns."""
+        self._commands.append((received, command))
+
+    def at(self, stamp: int) -> np.ndarray | None:
+        """The last command (D,) that came before a time, ns; None if there was none."""
+        return next((command for received, command in reversed(self._commands) if received < stamp), None)

@@ -1,0 +1,211 @@
+"""Joins states and executed steps into transitions, keeps them, learns from them, publishes the actor."""
+
+from pathlib import Path
+import sys
+import time
+
+import numpy as np
+from pydantic import Field
+from rclpy.node import Node
+import torch
+
+from rlt_ros.config import Method, RobotProfile, Strict, load
+from rlt_ros.errors import UserError
+from rlt_ros.msg import EpisodeState, ExecutedStep, LearnerStatus, Policy, RlState
+from rlt_ros.rl import checkpoint
+from rlt_ros.rl.assembly import Assembly
+from rlt_ros.rl.journal import Journal
+from rlt_ros.rl.learner import Learner
+from rlt_ros.rl.transitions import Step, TransitionBuilder
+from rlt_ros.ros.messages import seen_from_message
+from rlt_ros.ros.node import fill_array, run, stamp_to_ns
+from rlt_ros.ros.parameters import declare
+from rlt_ros.ros.qos import LATCHED, RELIABLE, STORED
+from rlt_ros.vla import normalisation
+from rlt_ros.vla.builtin import default_weights
+
+SLICE = 0.02  # s of updates between looks at the messages
+CHECKPOINT_PERIOD = 30.0  # s
+
+
+class Parameters(Strict):
+    robot: str = Field(default='bimanual', description='robot profile, name or path')
+    method: str = Field(default='rlt', description='method, name or path')
+    vla_weights: str = Field(default='', description="the VLA's weights file, for the action units; empty: the robot's own")
+    run_folder: str = Field(default='', description='where journal and checkpoints go; empty: nothing is kept')
+    seed: int = Field(default=0, ge=0, description='of networks and sampling')
+    resume: bool = Field(default=False, description='go on from the journal and the last checkpoint')
+    device: str = Field(default='cpu', description='where the small networks are computed; cpu is fastest')
+
+
+class LearnerNode(Node):
+    def __init__(self):
+        super().__init__('learner_node')
+        self.parameters = parameters = declare(self, Parameters)
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(True)
+        self.profile = load(RobotProfile, parameters.robot)
+        self.method = load(Method, parameters.method)
+        path = Path(parameters.vla_weights) if parameters.vla_weights else default_weights(self.profile.name)
+        builder = TransitionBuilder(self.method, normalisation.load(path, self.profile).scale)
+        self.assembly = Assembly(builder)
+        self.learner: Learner | None = None
+        self.encoder_hash, self.note = '', 'waiting for the first episode'
+        self.episodes, self.stored_by_mode = 0, {'warmup': 0, 'online': 0}
+        self.published_at = self.checkpoint_at = time.monotonic()
+        self.busy, self.counted_updates = 0.0, 0
+        folder = Path(parameters.run_folder) if parameters.run_folder else None
+        self.checkpoint = folder / 'checkpoints' / 'learner.safetensors' if folder else None
+        self.journal = Journal(folder / 'journal' / 'transitions.rltj') if folder else None
+        if self.journal and self.journal.cut:
+            self.get_logger().warning(f'journal: {self.journal.cut} bytes of a torn tail were cut off')
+        self.policy_publisher = self.create_publisher(Policy, 'policy', LATCHED)
+        self.status_publisher = self.create_publisher(LearnerStatus, 'learner_status', RELIABLE(5))
+        # a journal with content means that this process, or the run, was interrupted
+        if self.journal and self.journal.path.stat().st_size:
+            self.restore()
+        self.create_subscription(ExecutedStep, 'executed_step', self.on_step, STORED)
+        self.create_subscription(RlState, 'rl_state', self.on_state, RELIABLE(10))
+        self.create_subscription(RlState, 'rl_state_backfill', self.on_state, STORED)
+        self.create_subscription(EpisodeState, 'episode_state', self.on_episode, LATCHED)
+        self.create_timer(0.002, self.on_timer)
+        self.create_timer(1.0, self.on_second)
+
+    # --- data ---
+
+    def on_step(self, message: ExecutedStep) -> None:
+        if len(message.command) != self.profile.action_dim:
+            return
+        step = Step(np.array(message.command), message.source, message.policy_version)
+        period = round(1e9 / self.profile.control_rate)
+        due = stamp_to_ns(message.header.stamp)
+        self.assembly.add_step(message.tick, due, period, message.episode, message.phase, step)
+
+    def on_state(self, message: RlState) -> None:
+        try:
+            seen = seen_from_message(message, self.profile.action_dim)
+        except ValueError as error:
+            self.get_logger().error(f'state dropped: {error}', throttle_duration_sec=1.0)
+            return
+        if message.encoder_hash != self.encoder_hash:
+            if self.encoder_hash and self.learner is not None:
+                self.get_logger().error('state dropped: it is of another encoder', throttle_duration_sec=1.0)
+                return
+            self.encoder_hash = message.encoder_hash
+        self.assembly.add_state(message.episode, stamp_to_ns(message.header.stamp), seen, message.last)
+
+    def on_episode(self, message: EpisodeState) -> None:
+        if message.phase == 'ended':
+            stamp = stamp_to_ns(message.header.stamp)
+            self.assembly.end(message.episode, stamp, message.outcome, message.mode, time.monotonic())
+
+    def collect(self) -> None:
+        """Take in the episodes that are complete."""
+        for finished in self.assembly.finished(time.monotonic()):
+            if not finished.transitions:
+                continue
+            if self.learner is None:
+                first = finished.transitions[0]
+                self.learner = Learner(self.method, len(first.state), len(first.action), self.parameters.seed)
+            for transition in finished.transitions:
+                self.learner.add(transition)
+            if self.journal is not None:
+                try:
+                    self.journal.append(finished.transitions, finished.episode, finished.mode)
+                except OSError as error:
+                    self.get_logger().error(f'recording stopped: {error}; control and learning go on')
+                    self.journal = None
+            self.count(finished.mode)
+
+    def count(self, mode: str) -> None:
+        self.episodes += 1
+        self.stored_by_mode[mode] += 1
+        if self.stored_by_mode['warmup'] >= self.method.warmup_episodes and not self.learner.learning:
+            self.learner.begin()
+
+    def restore(self) -> None:
+        """Read back the journal and the last checkpoint."""
+        seen: set[tuple[int, str]] = set()
+        for transition, episode, mode in self.journal.read():
+            if self.learner is None:
+                self.learner = Learner(self.method, len(transition.state), len(transition.action), self.parameters.seed)
+            sizes = (self.learner.agent.state_size, self.learner.agent.chunk_size)
+            if (len(transition.state), len(transition.action)) != sizes:
+                raise UserError(f'{self.journal.path} holds transitions of different sizes; start a new run')
+            self.learner.add(transition)
+            if (episode, mode) not in seen:
+                seen.add((episode, mode))
+                self.count(mode)
+            self.assembly.newest_built = max(self.assembly.newest_built, episode)
+        if self.checkpoint.exists() and self.learner is not None:
+            checkpoint.read(self.checkpoint, self.learner)
+        self.get_logger().info(
+            f'restored {len(self.learner.replay) if self.learner else 0} transitions of {self.episodes} episodes, '
+            f'{self.learner.agent.updates if self.learner else 0} updates'
+        )
+
+    # --- learning ---
+
+    def on_timer(self) -> None:
+        """Updates for a short while, as far as the data allows."""
+        self.collect()
+        learner = self.learner
+        if learner is None or learner.budget <= 0:
+            return
+        started = time.monotonic()
+        while learner.budget > 0 and time.monotonic() - started < SLICE:
+            learner.update()
+        self.busy += time.monotonic() - started
+        now = time.monotonic()
+        if learner.ready and now - self.published_at > self.method.publish_period and self.encoder_hash:
+            self.publish_policy()
+            self.published_at = now
+        if self.checkpoint is not None and now - self.checkpoint_at > CHECKPOINT_PERIOD:
+            self.save()
+            self.checkpoint_at = now
+
+    def publish_policy(self) -> None:
+        version = self.learner.publish()
+        message = Policy(
+            version=version.version, method=self.method.name, encoder_hash=self.encoder_hash, sha256=version.sha256
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        fill_array(message, 'weights', np.frombuffer(version.weights, np.uint8))
+        self.policy_publisher.publish(message)
+
+    def save(self) -> None:
+        try:
+            checkpoint.write(self.checkpoint, self.learner)
+        except OSError as error:
+            self.get_logger().error(f'no checkpoint: {error}')
+
+    def on_second(self) -> None:
+        message = LearnerStatus(episodes=self.episodes)
+        message.header.stamp = self.get_clock().now().to_msg()
+        if (learner := self.learner) is not None:
+            updates = learner.agent.updates
+            message.updates, message.policy_version = updates, learner.version
+            if self.busy > 0:
+                message.updates_per_second = (updates - self.counted_updates) / self.busy
+            self.busy, self.counted_updates = 0.0, updates
+            message.update_budget, message.transitions = max(learner.budget, 0), learner.replay.added
+            for name, value in learner.agent.statistics.items():
+                setattr(message, name, value)
+            waiting = f'warm-up: {self.stored_by_mode["warmup"]} of {self.method.warmup_episodes} episodes'
+            self.note = waiting if not learner.learning else '' if learner.budget > 0 else 'waiting for data (UTD)'
+        message.note = self.note
+        self.status_publisher.publish(message)
+
+    def close(self) -> None:
+        if self.learner is not None and self.checkpoint is not None and self.learner.learning:
+            self.save()
+        if self.journal is not None:
+            self.journal.close()
+
+
+def main() -> int:
+    return run(LearnerNode)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""From messages in any order to the transitions of an episode: waits until all parts are there, then builds once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rlt_ros.control.ticks import Ticks, observation_ticks
+from rlt_ros.rl.transitions import Ending, Seen, Step, Transition, TransitionBuilder
+
+STORED_MODES = ('warmup', 'online')
+KEPT = 6000  # ticks of the log that are remembered: two minutes
+PATIENCE = 4.0  # s after an episode's end until missing parts are given up
+
+
+@dataclass
+class Pending:
+    """What is known of an episode."""
+
+    seen: dict[int, Seen] = field(default_factory=dict)  # by stamp, ns
+    complete: bool = False  # all observations have come
+    ended_at: float | None = None  # s, receiver's clock
+    stamp: int = 0  # ns, of the end
+    outcome: str = ''
+    mode: str = ''
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An episode whose transitions are built."""
+
+    episode: int
+    mode: str
+    outcome: str
+    transitions: list[Transition]
+
+
+class Assembly:
+    """Feed it steps, states and endings; `finished(now)` gives what has become complete."""
+
+    def __init__(self, builder: TransitionBuilder):
+        self.builder = builder
+        self.steps: dict[int, tuple[Step, int, str]] = {}  # tick -> step, episode, phase
+        self.ticks: Ticks | None = None
+        self.episodes: dict[int, Pending] = {}
+        self.newest_built = 0
+
+    def add_step(self, tick: int, due: int, period: int, episode: int, phase: str, step: Step) -> None:
+        """An executed tick; due and period in ns. A clock that starts anew (executor restarted) voids the log."""
+        ticks = Ticks(due - tick * period, period)
+        if self.ticks is None or abs(ticks.start - self.ticks.start) > period // 2:
+            self.ticks = ticks
+            self.steps.clear()
+        self.steps[tick] = (step, episode, phase)
+        self.steps.pop(tick - KEPT, None)
+
+    def add_state(self, episode: int, stamp: int, seen: Seen, last: bool) -> None:
+        if episode <= self.newest_built:
+            return  # too late, or a duplicate
+        pending = self.episodes.setdefault(episode, Pending())
+        pending.seen[stamp] = seen
+        pending.complete |= last
+
+    def end(self, episode: int, stamp: int, outcome: str, mode: str, now: float) -> None:
+        """The episode ended at `stamp` (ns)."""
+        if episode <= self.newest_built:
+            return
+        pending = self.episodes.setdefault(episode, Pending())
+        pending.stamp, pending.outcome, pending.mode, pending.ended_at = stamp, outcome, mode, now
+
+    def finished(self, now: float) -> Iterator[Finished]:
+        """Episodes that are complete, or whose missing parts will not come; each once, in order."""
+        for number in sorted(self.episodes):
+            pending = self.episodes[number]
+            if pending.ended_at is None or not (pending.complete or now - pending.ended_at > PATIENCE):
+                continue
+            del self.episodes[number]
+            self.newest_built = max(self.newest_built, number)
+            yield Finished(number, pending.mode, pending.outcome, self._build(number, pending))
+
+    def _build(self, number: int, pending: Pending) -> list[Transition]:
+        if pending.mode not in STORED_MODES or pending.outcome == 'abort' or not pending.seen or self.ticks is None:
+            return []
+        stamps = np.array(sorted(pending.seen), np.int64)
+        numbers = observation_ticks(stamps, self.ticks)
+        seen = {int(tick): pending.seen[int(stamp)] for tick, stamp in zip(numbers, stamps, strict=True)}
+        end = self.ticks.at_or_after(pending.stamp)
+        steps = {
+            tick: step
+            for tick, (step, episode, phase) in self.steps.items()
+            if episode == number and phase == 'critical' and tick < end
+        }
+        success = pending.outcome == 'success'
+        ending = Ending(end, success, terminated=success or pending.outcome == 'failure')
+        return list(self.builder.build(seen, steps, ending))
