@@ -69,7 +69,9 @@ class Camera(Strict):
 
     name: str
     topic: str = Field(description='Image topic; a topic that ends in /compressed carries CompressedImage')
-    source: str = Field(default='', description='"" reads the topic; /dev/video0, rtsp://..., or a video file is opened')
+    source: str = Field(
+        default='', description='"" reads the topic; /dev/video0, rtsp://..., or a video file is opened'
+    )
     mount: SimulatedMount
 
 
@@ -127,7 +129,9 @@ class Task(Strict):
     instruction: str = Field(min_length=1, max_length=200)
     scene: Literal['ethernet'] = Field(description='scene of the simulator')
     time_limit: float = Field(default=9.0, gt=0, le=600, description='s, then the episode is truncated')
-    handover_after: float = Field(default=0.0, ge=0, description='s of VLA approach before the critical phase; an operator may hand over earlier')
+    handover_after: float = Field(
+        default=0.0, ge=0, description='s of VLA approach before the critical phase; an operator may hand over earlier'
+    )
 
 
 class Method(Strict):
@@ -136,11 +140,15 @@ class Method(Strict):
     name: str
     chunk: int = Field(default=10, ge=1, le=50, description='C, steps per RL action chunk')
     reference_horizon: int = Field(default=50, ge=1, le=200, description='H, steps per VLA chunk')
-    delay: int = Field(default=4, ge=0, le=25, description='n, ticks already committed when a chunk is asked for')
+    delay: int = Field(default=3, ge=0, le=25, description='n, ticks already committed when a chunk is asked for')
     discount: float = Field(default=0.9895, gt=0, lt=1, description='gamma, per control step')
-    bc_weight: float = Field(default=0.1, ge=0, le=100, description='beta, on the summed squared deviation from the reference chunk (Eq. 5)')
+    bc_weight: float = Field(
+        default=0.1, ge=0, le=100, description='beta, on the summed squared deviation from the reference chunk (Eq. 5)'
+    )
     noise: float = Field(default=0.05, ge=0, le=1, description='sigma of the policy, normalised action units')
-    reference_dropout: float = Field(default=0.5, ge=0, le=1, description='chance that a training sample hides its reference from the actor')
+    reference_dropout: float = Field(
+        default=0.5, ge=0, le=1, description='chance that a training sample hides its reference from the actor'
+    )
     hidden: int = Field(default=256, ge=8, le=4096, description='width of the hidden layers')
     layers: int = Field(default=2, ge=1, le=4, description='hidden layers')
     batch: int = Field(default=128, ge=1, le=4096)
@@ -148,9 +156,15 @@ class Method(Strict):
     target_rate: float = Field(default=0.005, gt=0, le=1, description='tau of the target networks')
     critic_updates_per_actor_update: int = Field(default=2, ge=1, le=20)
     updates_per_transition: float = Field(default=5.0, gt=0, le=100, description='UTD, a cap')
-    warmup_episodes: int = Field(default=20, ge=0, le=1000, description='episodes of the VLA with noise before the actor takes over')
-    first_updates: int = Field(default=1000, ge=0, le=100000, description='updates before the first policy is published')
-    evaluation_episodes: int = Field(default=50, ge=0, le=1000, description='episodes of the frozen VLA before learning, without noise, not stored')
+    warmup_episodes: int = Field(
+        default=20, ge=0, le=1000, description='episodes of the VLA with noise before the actor takes over'
+    )
+    first_updates: int = Field(
+        default=1000, ge=0, le=100000, description='updates before the first policy is published'
+    )
+    evaluation_episodes: int = Field(
+        default=50, ge=0, le=1000, description='episodes of the frozen VLA before learning, without noise, not stored'
+    )
     replay_capacity: int = Field(default=200_000, ge=1000, le=10_000_000, description='transitions')
     publish_period: float = Field(default=1.0, gt=0, le=60, description='s, between policy versions')
 
@@ -173,7 +187,9 @@ def load(model: type[Model], name: str, **overrides: object) -> Model:
     path = Path(name) if is_path else share() / 'config' / FOLDERS[model] / f'{name}.yaml'
     kind = FOLDERS[model][:-1]
     if not path.is_file():
-        raise UserError(f'{kind} "{name}" does not exist; there are: {", ".join(names(model))}, or the path of a YAML file')
+        raise UserError(
+            f'{kind} "{name}" does not exist; there are: {", ".join(names(model))}, or the path of a YAML file'
+        )
     try:
         data = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:

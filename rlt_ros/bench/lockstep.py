@@ -3,16 +3,24 @@
 For benchmarks and tuning. Inference takes no simulated time but its result counts from the delay n on, as in the graph.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+import hashlib
+from pathlib import Path
+
+import numpy as np
 
 from rlt_ros.config import Method, RobotProfile, Task
 from rlt_ros.control.executor import Executor
+from rlt_ros.errors import UserError
 from rlt_ros.rl.learner import Learner
 from rlt_ros.rl.policy import unpack
 from rlt_ros.rl.transitions import Ending, Seen, Step, TransitionBuilder
 from rlt_ros.sim.world import World
 from rlt_ros.token.backend import TokenBackend
+from rlt_ros.token.backend import default_weights as token_weights
 from rlt_ros.vla.builtin import BuiltinBackend, Look
+from rlt_ros.vla.builtin import default_weights as vla_weights
 
 BATCH = 16
 
@@ -24,16 +32,17 @@ class Result:
     success: bool
     steps: int
     penetration: float  # m, largest
-    values: list[tuple[float, float]]  # predicted Q and discounted return realised, at each decision of the actor
 
 
 class LockStep:
     def __init__(
-        self, profile: RobotProfile, task: Task, method: Method, vla: BuiltinBackend, token: TokenBackend, seed: int
-    ):
+        self, profile: RobotProfile, task: Task, method: Method, vla: BuiltinBackend, token: TokenBackend,
+        seed: int | list[int],
+    ):  # fmt: skip
         self.profile, self.task, self.method, self.vla, self.token = profile, task, method, vla, token
         self.world = World(profile, seed)
-        self.executor = Executor(profile, method, vla.unit.scale, seed)
+        noise_seed = int(np.random.default_rng(seed).integers(2**31))
+        self.executor = Executor(profile, method, vla.unit.scale, noise_seed)
         self.builder = TransitionBuilder(method, vla.unit.scale)
         self.dt = 1.0 / profile.control_rate
         self.chunk_size = method.chunk * profile.action_dim
@@ -48,6 +57,14 @@ class LockStep:
         version = learner.publish()
         self.executor.actor = unpack(version.weights, version.version, version.sha256, self.state_size, self.chunk_size)
 
+    def use_saved(self, path: Path) -> None:
+        """Let the actor that a run saved drive; raises UserError."""
+        try:
+            data = path.read_bytes()
+            self.executor.actor = unpack(data, 1, hashlib.sha256(data).hexdigest(), self.state_size, self.chunk_size)
+        except (OSError, ValueError) as error:
+            raise UserError(f'{path} holds no actor for this robot and method: {error}') from None
+
     def see(self, looks: list[Look]) -> list[Seen]:
         """RL states of some observations."""
         seen: list[Seen] = []
@@ -56,39 +73,56 @@ class LockStep:
             result = self.vla.infer(some, self.task.instruction)
             tokens = self.token.encode(result.prefix)
             seen += [
-                Seen(tokens[i], result.proprioception[i], result.reference[i], some[i].position) for i in range(len(some))
+                Seen(tokens[i], result.proprioception[i], result.reference[i], some[i].position)
+                for i in range(len(some))
             ]
         return seen
 
-    def episode(self, mode: str, learner: Learner | None = None, noise: bool = True) -> Result:
-        """Run one; with a learner its transitions are added. mode: evaluation, warmup or online."""
+    def episode(
+        self, mode: str, learner: Learner | None = None, noise: bool = True, watch: Callable | None = None
+    ) -> Result:
+        """Run one; with a learner its transitions are added. mode: evaluation (VLA), warmup or online (actor).
+
+        noise: whether the policy explores. watch(world, tick, last): called before every tick and at the end.
+        """
         world, executor, method = self.world, self.executor, self.method
+        executor.noise = method.noise if noise else 0.0
         self.episodes += 1
         world.reset()
         executor.episode(self.episodes, 'reset', mode, 0, None)
-        executor.episode(self.episodes, 'critical', mode if noise else f'{mode}', 0, world.position)
+        executor.episode(self.episodes, 'critical', mode, 0, world.position)
         looks: dict[int, Look] = {}
         seen: dict[int, Seen] = {}
         steps: dict[int, Step] = {}
-        values: list[tuple[int, float]] = []
         tick, success, limit = 0, False, round(self.task.time_limit / self.dt)
         while tick < limit and not success:
-            if tick % self.profile.stride == 0 and (learner is not None or tick % method.chunk == 0):
-                looks[tick] = Look(world.images(), world.position.copy(), world.velocity.copy(), executor.filter.command.copy())
-            if tick % method.chunk == 0:
+            if watch is not None:
+                watch(world, tick)
+            decides = tick % method.chunk == 0
+            if tick % self.profile.stride == 0 and (learner is not None or decides):
+                command = executor.filter.command.copy()
+                looks[tick] = Look(world.images(), world.position.copy(), world.velocity.copy(), command)
+            if decides:
                 seen[tick] = self.see([looks[tick]])[0]
                 executor.choose(self.episodes, tick + 1, seen[tick], tick, tick)
-                values.append((tick, 0.0))
             executed = executor.tick(tick, world.position, None)
             steps[tick] = Step(executed.command, executed.source, executed.policy_version)
             world.step(executed.command, self.dt)
             tick, success = tick + 1, world.success()
+        if watch is not None:
+            watch(world, tick, last=True)
         if learner is not None:
             missing = [t for t in looks if t not in seen]
             seen |= dict(zip(missing, self.see([looks[t] for t in missing]), strict=True))
             for transition in self.builder.build(seen, steps, Ending(tick, success, terminated=success)):
                 learner.add(transition)
-        return Result(success, tick, world.penetration, [])
+        return Result(success, tick, world.penetration)
+
+
+def open_lockstep(profile: RobotProfile, task: Task, method: Method, seed: int | list[int]) -> LockStep:
+    """A runner with the robot's shipped VLA and RL token."""
+    vla = BuiltinBackend(vla_weights(profile.name), profile)
+    return LockStep(profile, task, method, vla, TokenBackend(token_weights(profile.name), vla.hash), seed)
 
 
 def throughput(results: list[Result], rate: float) -> float:

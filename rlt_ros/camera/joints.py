@@ -36,7 +36,7 @@ class JointReader:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Position and velocity (D,), rad (m) and rad/s (m/s). Raises ValueError, see in_order.
 
-        Without velocities from the driver they are computed from the last two positions; 0 at first and after 0.5 s gaps.
+        Velocities the driver leaves out are computed from its last two positions; 0 at first and after 0.5 s gaps.
         """
         here = in_order(self.wanted, names, position)
         before, self._last = self._last, (stamp, here)

@@ -45,6 +45,7 @@ class Executor:
         self.filter = SafetyFilter(profile)
         self.schedule = ChunkSchedule()
         self.random = np.random.default_rng(seed)
+        self.noise = method.noise
         self.actor: Actor | None = None
         self.phase, self.mode = 'idle', ''
         self.log: dict[int, np.ndarray] = {}  # commands of the last ticks
@@ -71,7 +72,7 @@ class Executor:
 
     def choose(self, episode: int, sequence: int, seen: Seen, observed: int, now: int) -> Chunk | None:
         """Turn the state of the observation of tick `observed` into the next chunk; None if it was dropped."""
-        method, n, c = self.method, self.method.delay, self.method.chunk
+        n, c = self.method.delay, self.method.chunk
         if not self.acting or not np.isfinite(seen.token).all() or not np.isfinite(seen.reference).all():
             return None
         reference = self.builder.reference(seen)
@@ -82,7 +83,7 @@ class Executor:
         else:
             action = reference
         if self.mode in ('online', 'warmup') and self.phase == 'critical':
-            action = action + method.noise * self.random.standard_normal(len(action)).astype(np.float32)
+            action = action + self.noise * self.random.standard_normal(len(action)).astype(np.float32)
         if not np.isfinite(action).all():
             return None
         targets = lambda a: seen.position + np.clip(a, -LIMIT, LIMIT).astype(np.float64) * self.scale  # noqa: E731

@@ -45,7 +45,7 @@ class ArmKinematics:
         self._tool = np.array(arm.tool_position)
 
     def frames(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Joint positions (n + 1, 3; the last one is the tool's), joint axes (n, 3) and the tool's rotation (3, 3), world frame."""
+        """Joint positions and the tool's (n + 1, 3), joint axes (n, 3), the tool's rotation (3, 3); world frame."""
         rotation, position = self._base_rotation, self._base_position
         points, axes = np.empty((self.size + 1, 3)), np.empty((self.size, 3))
         sines, cosines = np.sin(q), np.cos(q)

@@ -33,7 +33,9 @@ INTERVENTION_TIMEOUT = 0.25  # s without a message: released
 class Parameters(Strict):
     robot: str = Field(default='bimanual', description='robot profile, name or path')
     method: str = Field(default='rlt', description='method, name or path')
-    vla_weights: str = Field(default='', description="the VLA's weights file, for the action units; empty: the robot's own")
+    vla_weights: str = Field(
+        default='', description="the VLA's weights file, for the action units; empty: the robot's own"
+    )
     seed: int = Field(default=0, ge=0, description='of the exploration noise')
     realtime_priority: int = Field(default=50, ge=0, le=90, description='SCHED_FIFO priority, 0: none')
 
@@ -184,7 +186,8 @@ class ExecutorNode(Node):
             self.command_publisher.publish(self.to_command(executed.command, tick))
         step = ExecutedStep(
             tick=tick, episode=episode, phase=phase, source=executed.source, policy_version=executed.policy_version,
-            filter_flags=executed.flags, chunk=executed.sequence, chunk_index=executed.index, deadline_error=error * 1e-9,
+            filter_flags=executed.flags, chunk=executed.sequence, chunk_index=executed.index,
+            deadline_error=error * 1e-9,
         )  # fmt: skip
         step.header.stamp = ns_to_stamp(self.ticks.due(tick))
         fill_array(step, 'command', executed.command)

@@ -31,7 +31,9 @@ CHECKPOINT_PERIOD = 30.0  # s
 class Parameters(Strict):
     robot: str = Field(default='bimanual', description='robot profile, name or path')
     method: str = Field(default='rlt', description='method, name or path')
-    vla_weights: str = Field(default='', description="the VLA's weights file, for the action units; empty: the robot's own")
+    vla_weights: str = Field(
+        default='', description="the VLA's weights file, for the action units; empty: the robot's own"
+    )
     run_folder: str = Field(default='', description='where journal and checkpoints go; empty: nothing is kept')
     seed: int = Field(default=0, ge=0, description='of networks and sampling')
     resume: bool = Field(default=False, description='go on from the journal and the last checkpoint')
@@ -176,6 +178,7 @@ class LearnerNode(Node):
     def save(self) -> None:
         try:
             checkpoint.write(self.checkpoint, self.learner)
+            checkpoint.replace(self.checkpoint.with_name('actor.safetensors'), self.learner.packed())
         except OSError as error:
             self.get_logger().error(f'no checkpoint: {error}')
 

@@ -21,7 +21,9 @@ from rlt_ros.vla.weights import file_hash
 class Parameters(Strict):
     robot: str = Field(default='bimanual', description='robot profile, name or path')
     weights: str = Field(default='', description="weights file; empty: the robot's own")
-    vla_weights: str = Field(default='', description="the VLA's weights file, whose hash must fit; empty: the robot's own")
+    vla_weights: str = Field(
+        default='', description="the VLA's weights file, whose hash must fit; empty: the robot's own"
+    )
     device: str = Field(default='cpu', description='cpu or cuda')
 
 

@@ -24,6 +24,11 @@ def write(path: Path, learner: Learner) -> None:
     counters = {'updates': agent.updates, 'version': learner.version, 'learning': int(learner.learning)}
     counters['added_in_warmup'] = learner.added_in_warmup
     data = save({k: v.detach().clone() for k, v in tensors.items()}, {k: str(v) for k, v in counters.items()})
+    replace(path, data)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file so that at any moment the old or the new one is there, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix('.tmp')
     with beside.open('wb') as file:

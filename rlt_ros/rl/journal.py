@@ -59,8 +59,8 @@ class Journal:
         self.path, self.cut = path, 0
         if path.exists():
             whole = 0
-            for whole, _ in records(path):
-                pass
+            for end, _ in records(path):
+                whole = end
             self.cut = path.stat().st_size - whole
             if self.cut:
                 os.truncate(path, whole)

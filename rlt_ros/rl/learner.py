@@ -54,9 +54,13 @@ class Learner:
         """One update; only while `budget` is positive."""
         self.agent.update(self.replay.sample(self.method.batch))
 
-    def publish(self) -> PolicyVersion:
-        """A new version of the actor as it is now."""
-        self.version += 1
+    def packed(self) -> bytes:
+        """The actor as it is now, as the robot side reads it."""
         weights = {name: value.numpy() for name, value in self.agent.actor.weights.items()}
-        data = pack(weights, self.method.layers, self.version)
+        return pack(weights, self.method.layers, self.version)
+
+    def publish(self) -> PolicyVersion:
+        """A new version of the actor."""
+        self.version += 1
+        data = self.packed()
         return PolicyVersion(self.version, data, hashlib.sha256(data).hexdigest())

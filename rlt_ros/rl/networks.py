@@ -1,7 +1,8 @@
 """Small multilayer perceptrons with hand-written gradients: one flat parameter vector, several members in one product.
 
-On a CPU the overhead of automatic differentiation over many small tensors costs as much as the arithmetic; these networks
-are two or three layers and always the same, so their backward pass is written out. A test holds it against autograd.
+On a CPU the overhead of automatic differentiation over many small tensors costs as much as the arithmetic; these
+networks have two or three layers and never change, so their backward pass is written out. A test holds it against
+autograd.
 """
 
 import math

@@ -116,7 +116,8 @@ def socket(clearance: float) -> str:
     thickness = 0.0008
     xml = [
         f'<geom {VISUAL} type="box" size="0.03 0.03 0.012" pos="0 0 -0.035" rgba="0.3 0.3 0.35 1"/>',
-        f'<geom {fixed} size="{outer} {outer} 0.002" pos="0 0 {-SOCKET_DEPTH - CHAMFER - 0.002}" rgba="0.05 0.05 0.05 1"/>',
+        f'<geom {fixed} size="{outer} {outer} 0.002" pos="0 0 {-SOCKET_DEPTH - CHAMFER - 0.002}" '
+        'rgba="0.05 0.05 0.05 1"/>',
     ]
     for sign in (1, -1):
         xml += [

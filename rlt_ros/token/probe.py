@@ -28,7 +28,9 @@ def principal_components(prefix: torch.Tensor, fit_on: np.ndarray, size: int = 6
     return torch.cat([(part.float() - centre) @ components[:, :size] for part in flat.split(512)])
 
 
-def offset_probe(features: torch.Tensor, examples: Examples, steps: int = 2500, seed: int = 0) -> dict[str, list[float]]:
+def offset_probe(
+    features: torch.Tensor, examples: Examples, steps: int = 2500, seed: int = 0
+) -> dict[str, list[float]]:
     """Root mean squared error (x, y) in mm on held-out episodes, of a linear and an MLP reading of features (T, F)."""
     torch.manual_seed(seed)
     close = near(examples)

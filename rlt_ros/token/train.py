@@ -30,7 +30,9 @@ class TokenTraining:
 
 
 @torch.no_grad()
-def prefixes(vla: BuiltinVla, unit: Normalisation, examples: Examples, report: Callable[[int, int], None]) -> torch.Tensor:
+def prefixes(
+    vla: BuiltinVla, unit: Normalisation, examples: Examples, report: Callable[[int, int], None]
+) -> torch.Tensor:
     """Prefix embeddings (T, M, d) float16 of all examples."""
     size = vla.sizes
     out = torch.empty(len(examples.images), size.tokens, size.width, dtype=torch.float16)
@@ -43,7 +45,9 @@ def prefixes(vla: BuiltinVla, unit: Normalisation, examples: Examples, report: C
     return out
 
 
-def losses(model: RlToken, prefix: torch.Tensor, goal: torch.Tensor, dropout: float) -> tuple[torch.Tensor, torch.Tensor]:
+def losses(
+    model: RlToken, prefix: torch.Tensor, goal: torch.Tensor, dropout: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Eq. 2 as a mean over tokens of the squared distance per dimension, and the hindsight loss."""
     with torch.autocast('cpu', dtype=torch.bfloat16):
         target = model.scaled(prefix.float())
@@ -82,7 +86,11 @@ def train(
             with torch.no_grad():
                 rows = held_out[torch.randint(len(held_out), (256,))]
                 rebuilt, missed = losses(model, prefix[rows], goal[rows], plan.context_dropout)
-            point |= {'held_out_reconstruction': rebuilt.item(), 'held_out_goal': missed.item(), 'seconds': time.monotonic() - started}
+            point |= {
+                'held_out_reconstruction': rebuilt.item(),
+                'held_out_goal': missed.item(),
+                'seconds': time.monotonic() - started,
+            }
             curve.append(point)
         report(step, point)
     standardise(model.eval(), prefix[kept])

@@ -31,5 +31,8 @@ def load(path: Path, vla_hash: str) -> RlToken:
         model = RlToken(TokenSizes(**json.loads(metadata['sizes'])), GOAL_SIZE)
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f'{path} does not fit this version: {" ".join(str(error).split())[:200]}; make it anew with: rlt train token') from None
+        reason = ' '.join(str(error).split())[:200]
+        raise UserError(
+            f'{path} does not fit this version: {reason}; make it anew with: rlt train token'
+        ) from None
     return model.eval().requires_grad_(False)

@@ -49,13 +49,18 @@ class BuiltinBackend:
             self.device = torch.device(device)
             torch.empty(1, device=self.device)
         except (RuntimeError, AssertionError) as error:
-            raise UserError(f'device "{device}" is not available: {str(error).splitlines()[0]}; allowed: cpu, cuda') from None
+            raise UserError(
+                f'device "{device}" is not available: {str(error).splitlines()[0]}; allowed: cpu, cuda'
+            ) from None
         self.model, self.unit = weights.load(path, profile)
         self.model.to(self.device)
         self.hash = weights.file_hash(path)
         self.feel = Proprioception(Kinematics(profile), home(profile))
         if self.feel.pose_size != self.model.sizes.proprioception:
-            raise UserError(f'{path} was trained with {self.model.sizes.proprioception} pose features, robot {profile.name} has {self.feel.pose_size}')
+            raise UserError(
+                f'{path} was trained with {self.model.sizes.proprioception} pose features, '
+                f'robot {profile.name} has {self.feel.pose_size}'
+            )
         self.random = torch.Generator().manual_seed(seed)
         as_tensor = lambda array: torch.from_numpy(array).float().to(self.device)  # noqa: E731
         self._chunk_mean, self._chunk_deviation = as_tensor(self.unit.chunk_mean), as_tensor(self.unit.chunk_deviation)

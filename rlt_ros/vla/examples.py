@@ -60,12 +60,16 @@ def load_examples(folder: Path, profile: RobotProfile, horizon: int) -> Examples
     """All examples of a data set; raises UserError when it was recorded on a robot of another shape."""
     kinematics = Kinematics(profile)
     feel = Proprioception(kinematics, home(profile))
-    columns: dict[str, list] = {name: [] for name in ('images', 'words', 'features', 'deltas', 'goal', 'tip', 'episode')}
+    columns: dict[str, list] = {
+        name: [] for name in ('images', 'words', 'features', 'deltas', 'goal', 'tip', 'episode')
+    }
     instructions: list[str] = []
     for number, episode in enumerate(read(folder)):
         shape = (episode.images.shape[1], episode.images.shape[2], episode.position.shape[1])
         if shape != (len(profile.cameras), profile.image_size, profile.action_dim):
-            raise UserError(f'{folder} was recorded with (cameras, image size, joints) = {shape}, which is not robot {profile.name}')
+            raise UserError(
+                f'{folder} was recorded with (cameras, image size, joints) = {shape}, which is not robot {profile.name}'
+            )
         if episode.instruction not in instructions:
             instructions.append(episode.instruction)
         features, deltas, goal = from_episode(episode, kinematics, feel, horizon)

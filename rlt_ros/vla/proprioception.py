@@ -1,4 +1,4 @@
-"""What the robot feels of itself, in tool space: the paper's s^p for tasks whose proprioception is the end-effector pose."""
+"""What the robot feels of itself, in tool space: the paper's s^p for tasks with end-effector pose."""
 
 import numpy as np
 

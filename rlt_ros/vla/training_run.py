@@ -39,7 +39,8 @@ def run(profile: RobotProfile, dataset: Path, out: Path, plan: VlaTraining, thre
         probe = offset_probe(principal_components(prefix, fit_on), examples)
     facts = {
         'sha256': sha256,
-        'command': f'./rlt train vla --dataset {dataset} --robot {profile.name} --steps {plan.steps} --batch {plan.batch} --seed {plan.seed}',
+        'command': f'./rlt train vla --dataset {dataset} --robot {profile.name} --steps {plan.steps} '
+        f'--batch {plan.batch} --seed {plan.seed}',
         'plan': asdict(plan),
         'data': {
             'episodes': int(examples.episode.max()) + 1, 'observations': len(examples.images),

@@ -31,7 +31,9 @@ def read_tensors(path: Path, kind: str, how: str) -> tuple[dict[str, torch.Tenso
         with safe_open(path, 'pt') as file:
             metadata = file.metadata() or {}
             if metadata.get('kind') != kind:
-                raise UserError(f'{path} is no {kind} file (kind: {metadata.get("kind", "none")}); make one with: {how}')
+                raise UserError(
+                    f'{path} is no {kind} file (kind: {metadata.get("kind", "none")}); make one with: {how}'
+                )
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f'{path} is damaged: {error}; make it anew with: {how}') from None

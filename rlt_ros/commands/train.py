@@ -1,0 +1,74 @@
+"""rlt collect, rlt train vla, rlt train token: from demonstrations to the frozen models."""
+
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+import typer
+
+Robot = Annotated[str, typer.Option(help='robot profile, name or path')]
+Dataset = Annotated[Path, typer.Option(help='folder of demonstrations')]
+Out = Annotated[Path | None, typer.Option(help="weights file; default: the robot's own in weights/")]
+Steps = Annotated[int, typer.Option(min=20, help='gradient steps')]
+Batch = Annotated[int, typer.Option(min=4, max=1024, help='observations per step')]
+Seed = Annotated[int, typer.Option(min=0)]
+Threads = Annotated[int, typer.Option(min=1, max=64, help='processor threads')]
+
+
+def add(app: typer.Typer) -> None:
+    app.command()(collect)
+    group = typer.Typer(no_args_is_help=True, help='Train the models that stay frozen on the robot.')
+    group.command('vla')(train_vla)
+    group.command('token')(train_token)
+    app.add_typer(group, name='train')
+
+
+def collect(
+    out: Annotated[Path, typer.Option(help='folder of the data set')] = Path('datasets/ethernet'),
+    episodes: Annotated[int, typer.Option(min=1, max=100_000)] = 300,
+    task: Annotated[str, typer.Option(help='task, name or path')] = 'ethernet',
+    robot: Robot = 'bimanual',
+    seed: Seed = 0,
+) -> None:
+    """Record demonstrations by the scripted teleoperator in the simulator."""
+    from rlt_ros import config
+    from rlt_ros.sim.collect import collect as record
+
+    profile, its_task = config.load(config.RobotProfile, robot), config.load(config.Task, task)
+    result = record(profile, its_task, episodes, seed, out)
+    Console().print(f'{out}: {result["episodes"]:.0f} demonstrations, median {result["median_steps"]:.0f} steps')
+
+
+def train_vla(
+    dataset: Dataset = Path('datasets/ethernet'), robot: Robot = 'bimanual', out: Out = None, steps: Steps = 3500,
+    batch: Batch = 64, seed: Seed = 0, threads: Threads = 2,
+) -> None:  # fmt: skip
+    """Train the built-in VLA on demonstrations and write weights and model card."""
+    from rlt_ros import config
+    from rlt_ros.vla.builtin import default_weights
+    from rlt_ros.vla.train import VlaTraining
+    from rlt_ros.vla.training_run import run
+
+    profile = config.load(config.RobotProfile, robot)
+    path = out or default_weights(profile.name)
+    run(profile, dataset, path, VlaTraining(steps=steps, batch=batch, seed=seed), threads)
+    Console().print(f'{path}, card: {path.with_suffix(".md")}')
+
+
+def train_token(
+    dataset: Dataset = Path('datasets/ethernet'), robot: Robot = 'bimanual', out: Out = None,
+    vla: Annotated[Path | None, typer.Option(help="the VLA's weights; default: the robot's own")] = None,
+    steps: Steps = 4000, batch: Batch = 32, seed: Seed = 0, threads: Threads = 2,
+) -> None:  # fmt: skip
+    """Train the RL token on the frozen VLA's prefix embeddings and write weights and card."""
+    from rlt_ros import config
+    from rlt_ros.token.backend import default_weights
+    from rlt_ros.token.train import TokenTraining
+    from rlt_ros.token.training_run import run
+    from rlt_ros.vla.builtin import default_weights as default_vla_weights
+
+    profile = config.load(config.RobotProfile, robot)
+    path = out or default_weights(profile.name)
+    plan = TokenTraining(steps=steps, batch=batch, seed=seed)
+    run(profile, dataset, vla or default_vla_weights(profile.name), path, plan, threads)
+    Console().print(f'{path}, card: {path.with_suffix(".md")}')

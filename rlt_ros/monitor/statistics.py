@@ -1,0 +1,168 @@
+"""The numbers of a run that a person looks at, from what the nodes publish. Times are ns unless said otherwise."""
+
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+import math
+from typing import Any
+
+from rlt_ros.monitor.histogram import Histogram
+from rlt_ros.report.summary import WINDOW, median_steps, successes, throughput
+
+LONGEST_EPISODE = 1_000_000  # critical ticks that are kept of one; more are not counted
+END_WAIT = 1_000_000_000  # how long steps from before an episode's end may still be on their way
+
+
+@dataclass(frozen=True)
+class Step:
+    """An executed control tick."""
+
+    tick: int
+    stamp: int
+    episode: int
+    phase: str
+    is_hold: bool
+    policy_version: int
+    deadline_error: float  # s
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of the episode."""
+
+    stamp: int = 0
+    episode: int = 0
+    phase: str = 'idle'
+    mode: str = ''
+    outcome: str = ''
+    robot_minutes: float = 0.0
+
+
+@dataclass
+class Critical:
+    """Ticks of the critical phase of an episode."""
+
+    stamps: array = field(default_factory=lambda: array('q'))
+    ticks: array = field(default_factory=lambda: array('Q'))
+    policy_version: int = 0
+
+
+class RunStatistics:
+    """Collects steps and states; an ended episode becomes a record (a line of episodes.jsonl).
+
+    `episodes` and `status` are what an earlier process wrote about the same run: counting goes on from there.
+    """
+
+    def __init__(self, period: int, episodes: Iterable[dict] = (), status: Mapping[str, Any] | None = None):
+        status = status or {}
+        self.period = period
+        self.episodes: dict[int, dict] = {record['episode']: record for record in episodes}
+        self.state = State(robot_minutes=_number(status.get('robot_minutes')))
+        self.ticks = int(_number(status.get('ticks')))
+        self.missed_ticks = int(_number(status.get('missed_ticks')))
+        self.chunk_holds = int(_number(status.get('chunk_holds')))
+        largest = _number((status.get('deadline_error_ms') or {}).get('max')) * 1e-3
+        self.deadline_errors = Histogram(status.get('deadline_histogram'), largest)
+        self._critical: dict[int, Critical] = {}
+        self._last_tick: int | None = None
+        self._ended: tuple[State, int] | None = None  # an end and when it was told
+        self._has_state = False
+
+    def add_step(self, step: Step) -> list[dict]:
+        """Count a tick; returns records of episodes that ended before it."""
+        self.ticks += 1
+        if self._last_tick is not None and step.tick > self._last_tick:
+            self.missed_ticks += step.tick - self._last_tick - 1
+        self.missed_ticks += step.deadline_error * 1e9 > self.period
+        self._last_tick = step.tick  # smaller than before: the executor was started again
+        self.deadline_errors.add(step.deadline_error)
+        self.chunk_holds += step.is_hold and step.phase in ('approach', 'critical')
+        if step.phase == 'critical':
+            critical = self._critical.setdefault(step.episode, Critical())
+            if len(critical.stamps) < LONGEST_EPISODE:
+                critical.stamps.append(step.stamp)
+                critical.ticks.append(step.tick)
+            critical.policy_version = max(critical.policy_version, step.policy_version)
+        return self._finish() if self._ended and step.stamp >= self._ended[0].stamp else []
+
+    def add_state(self, state: State, now: int) -> list[dict]:
+        """Take the episode's state; returns records that are complete with it, also of a label that was corrected."""
+        is_first, self._has_state = not self._has_state, True
+        records = self._finish()
+        self.state = state
+        if state.phase != 'ended':
+            return records
+        known = self.episodes.get(state.episode)
+        if known is not None:
+            if known['outcome'] != state.outcome:
+                records.append({**known, 'outcome': state.outcome, 'stamp': state.stamp * 1e-9})
+                self.episodes[state.episode] = records[-1]
+        elif not is_first or state.episode in self._critical:
+            # the first state heard may be of an episode that nobody here saw
+            self._ended = (state, now)
+        return records
+
+    def poll(self, now: int) -> list[dict]:
+        """To be called every now and then; returns records of episodes whose last steps will not come any more."""
+        return self._finish() if self._ended and now - self._ended[1] >= END_WAIT else []
+
+    def close(self) -> list[dict]:
+        """Nothing follows; returns the record of an episode that has just ended."""
+        return self._finish()
+
+    def _finish(self) -> list[dict]:
+        if self._ended is None:
+            return []
+        (state, _), self._ended = self._ended, None
+        critical = self._critical.get(state.episode, Critical())
+        ticks = [t for t, stamp in zip(critical.ticks, critical.stamps, strict=True) if stamp < state.stamp]
+        span = max(ticks) - min(ticks) + 1 if ticks else 0  # with the ticks that were missed: they took time, too
+        record = {
+            'episode': state.episode,
+            'mode': state.mode,
+            'outcome': state.outcome,
+            'steps': len(ticks),
+            'seconds': span * self.period * 1e-9,
+            'robot_minutes': state.robot_minutes,
+            'policy_version': critical.policy_version,
+            'stamp': state.stamp * 1e-9,
+        }
+        self._critical = {number: kept for number, kept in self._critical.items() if number > state.episode}
+        self.episodes[state.episode] = record
+        return [record]
+
+    def control(self) -> dict[str, Any]:
+        """Ticks of the run so far (JSON types): executed, missed, without a chunk, and the error of wake-ups in ms."""
+        p50, p99 = self.deadline_errors.percentile(50), self.deadline_errors.percentile(99)
+        return {
+            'ticks': self.ticks,
+            'missed_ticks': self.missed_ticks,
+            'deadline_error_ms': {
+                'p50': None if p50 is None else p50 * 1e3,
+                'p99': None if p99 is None else p99 * 1e3,
+                'max': None if p50 is None else self.deadline_errors.largest * 1e3,
+            },
+            'chunk_holds': self.chunk_holds,
+        }
+
+    def outcome(self) -> dict[str, Any]:
+        """How it goes (JSON types): the last 20 episodes of the present mode; None without any."""
+        recent = [self.episodes[number] for number in sorted(self.episodes)]
+        recent = [record for record in recent if record['mode'] == self.state.mode][-WINDOW:]
+        steps = len(self._critical[self.state.episode].ticks) if self.state.episode in self._critical else 0
+        return {
+            'episode': self.state.episode,
+            'phase': self.state.phase,
+            'mode': self.state.mode,
+            'steps': steps,
+            'episodes': len(self.episodes),
+            'success_last_20': successes(recent) / len(recent) if recent else None,
+            'throughput_per_10min': throughput(recent),
+            'median_steps': median_steps(recent),
+            'finished': self.state.phase == 'finished',
+        }
+
+
+def _number(value: Any) -> float:
+    """A finite number of a file that may hold anything; 0 otherwise."""
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0

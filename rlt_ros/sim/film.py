@@ -1,0 +1,83 @@
+"""Videos of the simulated robot, in lock-step: the audience's view beside what the robot's cameras see."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from rlt_ros.config import Method, RobotProfile, Task, load
+from rlt_ros.errors import UserError
+from rlt_ros.sim.operator import Operator
+from rlt_ros.sim.world import World
+
+HEIGHT, WIDTH, RATE = 384, 512, 25
+Watch = Callable[[World, int], None]
+
+
+class Film:
+    """Frames to a video file; for a .gif, to an animated picture."""
+
+    def __init__(self, path: Path):
+        self.path, self.frames = path, []
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def add(self, world: World, caption: str) -> None:
+        """A frame of the world as it is now."""
+        frame = world.render('audience', WIDTH, HEIGHT).copy()
+        side = HEIGHT // len(world.profile.cameras) if len(world.profile.cameras) > 2 else HEIGHT // 3
+        column = np.zeros((HEIGHT, side, 3), np.uint8)
+        for i, image in enumerate(world.images()):
+            column[i * side : (i + 1) * side] = cv2.resize(image, (side, side), interpolation=cv2.INTER_NEAREST)
+        frame = np.ascontiguousarray(np.hstack([frame, column]))
+        cv2.putText(frame, caption, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
+        self.frames.append(frame)
+
+    def close(self) -> None:
+        if self.path.suffix == '.gif':
+            from PIL import Image
+
+            small = [Image.fromarray(frame).resize((480, 288)).quantize(64) for frame in self.frames[::2]]
+            small[0].save(
+                self.path, save_all=True, append_images=small[1:], duration=2000 // RATE, loop=0, optimize=True
+            )
+            return
+        height, width = self.frames[0].shape[:2]
+        writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*'mp4v'), RATE, (width, height))
+        if not writer.isOpened():
+            raise UserError(f'{self.path} cannot be written as a video; allowed endings: .mp4, .gif')
+        for frame in self.frames:
+            writer.write(np.ascontiguousarray(frame[..., ::-1]))
+        writer.release()
+
+
+def film(profile: RobotProfile, task: Task, driver: str, episodes: int, seed: int, path: Path) -> None:
+    """Record episodes driven by the scripted operator, the VLA, or the actor that a run folder holds."""
+    every = round(profile.control_rate / RATE)
+    out, play = Film(path), {'operator': 'operator', 'vla': 'VLA'}.get(driver, 'RLT')
+
+    def watch(world: World, tick: int, last: bool = False) -> None:
+        if tick % every == 0 or last:
+            state = ' - plugged in' if last and world.success() else ''
+            for _ in range(RATE if last else 1):
+                out.add(world, f'{play}   {tick / profile.control_rate:4.1f} s{state}')
+
+    if driver == 'operator':
+        world, random = World(profile, [seed, 3]), np.random.default_rng([seed, 4])
+        for _ in range(episodes):
+            world.reset()
+            operator, tick = Operator(world, random), 0
+            while not world.success() and tick < 15 * profile.control_rate:
+                watch(world, tick)
+                world.step(operator.command(), 1 / profile.control_rate)
+                tick += 1
+            watch(world, tick, last=True)
+    else:
+        from rlt_ros.bench.lockstep import open_lockstep
+
+        runner = open_lockstep(profile, task, load(Method, 'rlt'), [seed, 3])
+        if driver != 'vla':
+            runner.use_saved(Path(driver) / 'checkpoints' / 'actor.safetensors')
+        for _ in range(episodes):
+            runner.episode('evaluation' if driver == 'vla' else 'online', noise=False, watch=watch)
+    out.close()
