@@ -36,7 +36,8 @@ class Result:
 
 class LockStep:
     def __init__(
-        self, profile: RobotProfile, task: Task, method: Method, vla: BuiltinBackend, token: TokenBackend,
+        self, profile: RobotProfile, task: Task, method: Method, vla: BuiltinBackend,
+        token: TokenBackend | None,
         seed: int | list[int],
     ):  # fmt: skip
         self.profile, self.task, self.method, self.vla, self.token = profile, task, method, vla, token
@@ -46,7 +47,8 @@ class LockStep:
         self.builder = TransitionBuilder(method, vla.unit.scale)
         self.dt = 1.0 / profile.control_rate
         self.chunk_size = method.chunk * profile.action_dim
-        self.state_size = token.size + vla.feel.size + method.delay * profile.action_dim
+        token_size = token.size if token else 0  # without one only the VLA can drive
+        self.state_size = token_size + vla.feel.size + method.delay * profile.action_dim
         self.episodes = 0
 
     def learner(self, seed: int) -> Learner:
@@ -71,7 +73,7 @@ class LockStep:
         for start in range(0, len(looks), BATCH):
             some = looks[start : start + BATCH]
             result = self.vla.infer(some, self.task.instruction)
-            tokens = self.token.encode(result.prefix)
+            tokens = self.token.encode(result.prefix) if self.token else np.zeros((len(some), 0), np.float32)
             seen += [
                 Seen(tokens[i], result.proprioception[i], result.reference[i], some[i].position)
                 for i in range(len(some))

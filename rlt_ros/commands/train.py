@@ -7,6 +7,7 @@ from rich.console import Console
 import typer
 
 Robot = Annotated[str, typer.Option(help='robot profile, name or path')]
+Task = Annotated[str, typer.Option(help='task, name or path')]
 Dataset = Annotated[Path, typer.Option(help='folder of demonstrations')]
 Out = Annotated[Path | None, typer.Option(help="weights file; default: the robot's own in weights/")]
 Steps = Annotated[int, typer.Option(min=20, help='gradient steps')]
@@ -26,7 +27,7 @@ def add(app: typer.Typer) -> None:
 def collect(
     out: Annotated[Path, typer.Option(help='folder of the data set')] = Path('datasets/ethernet'),
     episodes: Annotated[int, typer.Option(min=1, max=100_000)] = 300,
-    task: Annotated[str, typer.Option(help='task, name or path')] = 'ethernet',
+    task: Task = 'ethernet',
     robot: Robot = 'bimanual',
     seed: Seed = 0,
 ) -> None:
@@ -40,7 +41,7 @@ def collect(
 
 
 def train_vla(
-    dataset: Dataset = Path('datasets/ethernet'), robot: Robot = 'bimanual', out: Out = None, steps: Steps = 3500,
+    dataset: Dataset = Path('datasets/ethernet'), robot: Robot = 'bimanual', task: Task = 'ethernet', out: Out = None, steps: Steps = 3500,
     batch: Batch = 64, seed: Seed = 0, threads: Threads = 2,
 ) -> None:  # fmt: skip
     """Train the built-in VLA on demonstrations and write weights and model card."""
@@ -51,7 +52,8 @@ def train_vla(
 
     profile = config.load(config.RobotProfile, robot)
     path = out or default_weights(profile.name)
-    run(profile, dataset, path, VlaTraining(steps=steps, batch=batch, seed=seed), threads)
+    its_task, method = config.load(config.Task, task), config.load(config.Method, 'rlt')
+    run(profile, its_task, method, dataset, path, VlaTraining(steps=steps, batch=batch, seed=seed), threads)
     Console().print(f'{path}, card: {path.with_suffix(".md")}')
 
 

@@ -1,7 +1,7 @@
 """The numbers of a run that a person looks at, from what the nodes publish. Times are ns unless said otherwise."""
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 import math
 from typing import Any
@@ -65,7 +65,7 @@ class RunStatistics:
         self.deadline_errors = Histogram(status.get('deadline_histogram'), largest)
         self._critical: dict[int, Critical] = {}
         self._last_tick: int | None = None
-        self._ended: tuple[State, int] | None = None  # an end and when it was told
+        self._ends: list[tuple[State, int]] = []  # of episodes whose last steps may be on their way; when it was told
         self._has_state = False
 
     def add_step(self, step: Step) -> list[dict]:
@@ -83,37 +83,40 @@ class RunStatistics:
                 critical.stamps.append(step.stamp)
                 critical.ticks.append(step.tick)
             critical.policy_version = max(critical.policy_version, step.policy_version)
-        return self._finish() if self._ended and step.stamp >= self._ended[0].stamp else []
+        return self._finish(lambda state, told: step.stamp >= state.stamp) if self._ends else []
 
     def add_state(self, state: State, now: int) -> list[dict]:
-        """Take the episode's state; returns records that are complete with it, also of a label that was corrected."""
+        """Take the episode's state; returns the record of an earlier end whose label it corrects."""
         is_first, self._has_state = not self._has_state, True
-        records = self._finish()
         self.state = state
         if state.phase != 'ended':
-            return records
+            return []
         known = self.episodes.get(state.episode)
         if known is not None:
             if known['outcome'] != state.outcome:
-                records.append({**known, 'outcome': state.outcome, 'stamp': state.stamp * 1e-9})
-                self.episodes[state.episode] = records[-1]
+                self.episodes[state.episode] = {**known, 'outcome': state.outcome, 'stamp': state.stamp * 1e-9}
+                return [self.episodes[state.episode]]
         elif not is_first or state.episode in self._critical:
             # the first state heard may be of an episode that nobody here saw
-            self._ended = (state, now)
-        return records
+            self._ends = [(end, told) for end, told in self._ends if end.episode != state.episode] + [(state, now)]
+        return []
 
     def poll(self, now: int) -> list[dict]:
         """To be called every now and then; returns records of episodes whose last steps will not come any more."""
-        return self._finish() if self._ended and now - self._ended[1] >= END_WAIT else []
+        return self._finish(lambda state, told: now - told >= END_WAIT)
 
     def close(self) -> list[dict]:
-        """Nothing follows; returns the record of an episode that has just ended."""
-        return self._finish()
+        """Nothing follows; returns the records of episodes that have just ended."""
+        return self._finish(lambda state, told: True)
 
-    def _finish(self) -> list[dict]:
-        if self._ended is None:
-            return []
-        (state, _), self._ended = self._ended, None
+    def _finish(self, is_complete: Callable[[State, int], bool]) -> list[dict]:
+        """Records of the ends for which that holds."""
+        complete = [end for end in self._ends if is_complete(*end)]
+        self._ends = [end for end in self._ends if end not in complete]
+        return [self._record(state) for state, _ in complete]
+
+    def _record(self, state: State) -> dict:
+        """The line of an ended episode; its ticks are forgotten."""
         critical = self._critical.get(state.episode, Critical())
         ticks = [t for t, stamp in zip(critical.ticks, critical.stamps, strict=True) if stamp < state.stamp]
         span = max(ticks) - min(ticks) + 1 if ticks else 0  # with the ticks that were missed: they took time, too
@@ -129,7 +132,7 @@ class RunStatistics:
         }
         self._critical = {number: kept for number, kept in self._critical.items() if number > state.episode}
         self.episodes[state.episode] = record
-        return [record]
+        return record
 
     def control(self) -> dict[str, Any]:
         """Ticks of the run so far (JSON types): executed, missed, without a chunk, and the error of wake-ups in ms."""

@@ -7,18 +7,23 @@ import time
 import numpy as np
 import torch
 
-from rlt_ros.config import RobotProfile
+from rlt_ros.bench.lockstep import LockStep, throughput
+from rlt_ros.config import Method, RobotProfile, Task
 from rlt_ros.data import card
 from rlt_ros.data.progress import progress
 from rlt_ros.token.probe import offset_probe, principal_components
 from rlt_ros.token.train import prefixes
 from rlt_ros.vla import weights
+from rlt_ros.vla.builtin import BuiltinBackend
 from rlt_ros.vla.examples import load_examples
 from rlt_ros.vla.model import VlaSizes
 from rlt_ros.vla.train import VlaTraining, train
 
 
-def run(profile: RobotProfile, dataset: Path, out: Path, plan: VlaTraining, threads: int) -> dict:
+EVALUATION_EPISODES, EVALUATION_SEED = 50, [0, 5]  # starts that no demonstration was recorded from
+
+
+def run(profile: RobotProfile, task: Task, method: Method, dataset: Path, out: Path, plan: VlaTraining, threads: int) -> dict:
     """Train, save, probe and write the card; returns the card's new facts."""
     torch.set_num_threads(threads)
     started = time.monotonic()
@@ -37,6 +42,13 @@ def run(profile: RobotProfile, dataset: Path, out: Path, plan: VlaTraining, thre
         prefix = prefixes(model, unit, examples, lambda done, _: bars.update(bar, completed=done))
         fit_on = np.flatnonzero(~examples.held_out)
         probe = offset_probe(principal_components(prefix, fit_on), examples)
+    runner = LockStep(profile, task, method, BuiltinBackend(out, profile), None, EVALUATION_SEED)
+    with progress() as bars:
+        bar = bars.add_task('evaluating the VLA', total=EVALUATION_EPISODES, note='')
+        results = []
+        for _ in range(EVALUATION_EPISODES):
+            results.append(runner.episode('evaluation', noise=False))
+            bars.update(bar, advance=1, note=f'{sum(r.success for r in results)} successes')
     facts = {
         'sha256': sha256,
         'command': f'./rlt train vla --dataset {dataset} --robot {profile.name} --steps {plan.steps} '
@@ -50,6 +62,11 @@ def run(profile: RobotProfile, dataset: Path, out: Path, plan: VlaTraining, thre
         'machine': card.machine() | {'threads': threads},
         'seconds': time.monotonic() - started,
         'offset probe of the prefix, 64 principal components (mm, x and y, held-out episodes)': probe,
+        f'evaluation in lock-step, {EVALUATION_EPISODES} episodes, {task.time_limit:g} s limit': {
+            'success_rate': np.mean([r.success for r in results]),
+            'median_steps': np.median([r.steps for r in results if r.success] or [np.nan]),
+            'throughput_per_10min': throughput(results, profile.control_rate),
+        },
         'curve': curve,
     }  # fmt: skip
     card.write(out, facts)

@@ -1,0 +1,81 @@
+"""Online RL in lock-step, as fast as the machine goes; its run folder has the form of a live run's."""
+
+from collections.abc import Callable
+import json
+from pathlib import Path
+import time
+
+import torch
+
+from rlt_ros.bench.lockstep import LockStep, Result, open_lockstep
+from rlt_ros.config import Method, RobotProfile, Task
+from rlt_ros.rl import checkpoint
+from rlt_ros.rl.learner import Learner
+
+
+class Recorder:
+    """episodes.jsonl and metrics.jsonl of a lock-step run."""
+
+    def __init__(self, folder: Path, rate: float):
+        self.folder, self.rate = folder, rate
+        self.number, self.minutes, self.ticks = 0, 0.0, 0
+
+    def add(
+        self, mode: str, result: Result, learner: Learner | None = None, fresh: int = 0, seconds: float = 0.0
+    ) -> None:
+        """One ended episode, the updates made after it and the seconds they took."""
+        self.number += 1
+        self.ticks += result.steps
+        if mode != 'evaluation':
+            self.minutes += result.steps / self.rate / 60
+        version = learner.version if learner else 0
+        self._append('episodes.jsonl', {
+            'episode': self.number, 'mode': mode, 'outcome': 'success' if result.success else 'timeout',
+            'steps': result.steps, 'seconds': result.steps / self.rate, 'robot_minutes': self.minutes,
+            'policy_version': version, 'stamp': time.time(), 'penetration_mm': result.penetration * 1e3,
+        })  # fmt: skip
+        if learner is not None:
+            self._append('metrics.jsonl', {
+                'time': time.time(), 'robot_minutes': self.minutes, 'updates': learner.agent.updates,
+                'updates_per_s': fresh / seconds if seconds else 0.0, 'transitions': learner.replay.added,
+                'policy_version': version, 'ticks': self.ticks, 'missed_ticks': 0, 'chunk_holds': 0,
+                **learner.agent.statistics,
+            })  # fmt: skip
+
+    def _append(self, name: str, record: dict) -> None:
+        with (self.folder / name).open('a') as file:
+            file.write(json.dumps(record) + '\n')
+
+
+def learn(
+    profile: RobotProfile, task: Task, method: Method, minutes: float, seed: int, folder: Path,
+    report: Callable[[float, str], None],
+) -> LockStep:  # fmt: skip
+    """Evaluate the VLA, warm up, learn for `minutes` of robot time; report(robot minutes, note) after each episode."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    runner = open_lockstep(profile, task, method, [seed, 2])
+    learner, recorder = runner.learner(seed), Recorder(folder, profile.control_rate)
+    for _ in range(method.evaluation_episodes):
+        recorder.add('evaluation', runner.episode('evaluation', noise=False))
+        report(0.0, f'VLA: episode {recorder.number}')
+    warm = 0
+    recent: list[bool] = []
+    while recorder.minutes < minutes:
+        mode = 'warmup' if warm < method.warmup_episodes else 'online'
+        result = runner.episode(mode, learner)
+        warm += mode == 'warmup'
+        if warm >= method.warmup_episodes and not learner.learning:
+            learner.begin()
+        started, before = time.monotonic(), learner.agent.updates
+        while learner.budget > 0:
+            learner.update()
+        if learner.learning:
+            runner.use(learner)
+        recorder.add(mode, result, learner, learner.agent.updates - before, time.monotonic() - started)
+        recent = [*recent[-19:], result.success]
+        report(recorder.minutes, f'{mode}, success of the last {len(recent)}: {sum(recent) / len(recent):.0%}, '
+               f'{result.steps} steps, {learner.agent.updates} updates')  # fmt: skip
+    checkpoint.write(folder / 'checkpoints' / 'learner.safetensors', learner)
+    checkpoint.replace(folder / 'checkpoints' / 'actor.safetensors', learner.packed())
+    return runner
