@@ -15,6 +15,7 @@ MESSAGES = sorted(path.stem for path in (ROOT / 'msg').glob('*.msg'))
 SOURCES = sorted((ROOT / 'rlt_ros').rglob('*.py'))
 # Modules whose rosdep key has another name.
 SYSTEM_KEYS = {
+    'PIL': 'python3-pil',
     'cv2': 'python3-opencv',
     'matplotlib': 'python3-matplotlib',
     'numpy': 'python3-numpy',

@@ -73,13 +73,16 @@ class Executor:
     def choose(self, episode: int, sequence: int, seen: Seen, observed: int, now: int) -> Chunk | None:
         """Turn the state of the observation of tick `observed` into the next chunk; None if it was dropped."""
         n, c = self.method.delay, self.method.chunk
-        if not self.acting or not np.isfinite(seen.token).all() or not np.isfinite(seen.reference).all():
+        if not self.acting or not self._usable(seen):
             return None
         reference = self.builder.reference(seen)
         use_actor = self.mode == 'online' and self.phase == 'critical' and self.actor is not None
         if use_actor:
             committed = np.array([self._planned(t) for t in range(observed, observed + n)]).reshape(n, -1)
-            action = self.actor.mean(self.builder.state(seen, committed), reference)
+            try:
+                action = self.actor.mean(self.builder.state(seen, committed), reference)
+            except ValueError:  # a state of another size than the policy's, from another encoder, say
+                return None
         else:
             action = reference
         if self.mode in ('online', 'warmup') and self.phase == 'critical':
@@ -94,6 +97,14 @@ class Executor:
         )  # fmt: skip
         return chunk if self.schedule.offer(chunk, observed, now) else None
 
+    def _usable(self, seen: Seen) -> bool:
+        """Whether a state is finite and its reference reaches as far as a chunk does."""
+        needed = self.method.delay + self.method.chunk
+        if seen.position.shape != self.scale.shape or seen.reference.shape[1:] != self.scale.shape:
+            return False
+        parts = (seen.token, seen.proprioception, seen.reference, seen.position)
+        return len(seen.reference) >= needed and all(np.isfinite(part).all() for part in parts)
+
     def _planned(self, tick: int) -> np.ndarray:
         """The command of a tick: executed if it is past, else what is due."""
         if tick in self.log:
@@ -103,15 +114,15 @@ class Executor:
 
     def tick(self, tick: int, position: np.ndarray, velocity: np.ndarray | None, hold: bool = False) -> Executed:
         """Execute a tick. position: (D,) measured; velocity: (D,) a person's, None without takeover; hold: stop."""
+        if (velocity is not None) != self.human:
+            self.human = velocity is not None
+            self.schedule.clear(self.schedule.episode, tick)  # nothing computed before counts after
         if velocity is not None and not hold:
             target, source, due = self.filter.command + velocity * self.dt, HUMAN, None
         else:
             due = self.schedule.due(tick)
             hold = hold or due.target is None
             target, source = (self.filter.command, HOLD) if hold else (due.target, due.source)
-        if (velocity is not None) != self.human:
-            self.human = velocity is not None
-            self.schedule.clear(self.schedule.episode, tick)  # nothing computed before counts after
         command, flags = self.filter(target, position)
         self.log[tick] = command
         self.log.pop(tick - 64, None)

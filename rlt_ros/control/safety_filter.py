@@ -37,17 +37,17 @@ class SafetyFilter:
         self.velocity = np.zeros_like(self.command)
 
     def __call__(self, target: np.ndarray, measured: np.ndarray) -> tuple[np.ndarray, int]:
-        """The command for this tick and what was changed (flags). A target that is not finite means: stop."""
+        """The command for this tick and what was changed (flags).
+
+        A target or a measured position of another shape or not finite means: stop.
+        """
         flags = 0
-        target = np.asarray(target, float)
-        if target.shape != self.command.shape or not np.isfinite(target).all():
-            target, flags = self.command, NOT_FINITE
+        target, measured = np.asarray(target, float), np.asarray(measured, float)
+        if not all(v.shape == self.command.shape and np.isfinite(v).all() for v in (target, measured)):
+            target, measured, flags = self.command, self.command, NOT_FINITE
         inside = np.clip(target, self.lower, self.upper)
-        if np.isfinite(measured).all():
-            near = np.clip(inside, measured - self.max_lag, measured + self.max_lag)
-            near = np.clip(near, self.lower, self.upper)
-        else:
-            near = inside
+        near = np.clip(inside, measured - self.max_lag, measured + self.max_lag)
+        near = np.clip(near, self.lower, self.upper)
         wanted = (near - self.command) / self.dt
         reach = self.acceleration * self.dt
         # fast enough to stop before a limit, never faster
@@ -55,9 +55,9 @@ class SafetyFilter:
         down = np.minimum(self.velocity_limit, _braking(self.command - self.lower, self.acceleration, self.dt))
         slow = np.clip(wanted, -down, up)
         smooth = np.clip(slow, self.velocity - reach, self.velocity + reach)
-        smooth = np.clip(smooth, -down, up)
-        if self._outside(self.command + smooth * self.dt):
-            smooth = self.velocity - np.clip(self.velocity, -reach, reach)  # brake
+        smooth = np.clip(smooth, -down, up)  # changes rounding errors alone
+        if self._leaves(smooth):
+            smooth = self._slower(self.velocity)  # stays inside: the step before was allowed
             flags |= WORKSPACE
         tolerance = 1e-9
         flags |= POSITION * bool(np.any(np.abs(inside - target) > tolerance))
@@ -68,17 +68,37 @@ class SafetyFilter:
         self.command = np.clip(self.command + smooth * self.dt, self.lower, self.upper)
         return self.command.copy(), flags
 
-    def _outside(self, command: np.ndarray) -> bool:
-        """Whether a tool would leave the box, or go further out than it already is."""
+    def _slower(self, velocity: np.ndarray) -> np.ndarray:
+        """Velocity (D,) one tick later when every joint brakes."""
+        reach = self.acceleration * self.dt
+        return velocity - np.clip(velocity, -reach, reach)
+
+    def _leaves(self, velocity: np.ndarray) -> bool:
+        """Whether a tool would leave the box, or go further out than it is, in a step or while stopping after it."""
+        command, allowed = self.command, None
+        while velocity.any():
+            command = command + velocity * self.dt
+            beyond = self._beyond(command)
+            if beyond.max() > 0:
+                if allowed is None:
+                    allowed = np.maximum(self._beyond(self.command), 0.0)
+                if np.any(beyond > allowed):
+                    return True
+            velocity = self._slower(velocity)
+        return False
+
+    def _beyond(self, command: np.ndarray) -> np.ndarray:
+        """(arms, 3) m: how far each tool is outside the box along each axis; negative inside."""
         tools = self.kinematics.tool_positions(command)
-        beyond = np.maximum(self.low - tools, tools - self.high)
-        if beyond.max() <= 0:
-            return False
-        now = self.kinematics.tool_positions(self.command)
-        return bool(np.any((beyond > 0) & (beyond > np.maximum(self.low - now, now - self.high))))
+        return np.maximum(self.low - tools, tools - self.high)
 
 
 def _braking(distance: np.ndarray, acceleration: np.ndarray, dt: float) -> np.ndarray:
-    """Largest speed from which a joint still stops within `distance` in steps of dt."""
-    half = acceleration * dt / 2
-    return -half + np.sqrt(half**2 + 2 * acceleration * np.maximum(distance, 0.0))
+    """Largest speed from which a joint still stops within `distance` in steps of dt, the first at that speed.
+
+    In units of a dt (speed) and a dt^2 (distance): k, k - 1, ... down to the rest m = floor(k) ticks later take
+    (m + 1) k - m (m + 1) / 2.
+    """
+    d = np.maximum(distance, 0.0) / (acceleration * dt * dt)
+    m = np.floor((np.sqrt(1.0 + 8.0 * d) - 1.0) / 2.0)
+    return (d / (m + 1.0) + m / 2.0) * acceleration * dt

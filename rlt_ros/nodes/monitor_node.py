@@ -22,12 +22,10 @@ from rlt_ros.ros.images import image_to_rgb
 from rlt_ros.ros.markers import path_markers
 from rlt_ros.ros.node import NANOSECONDS, read_array, run, stamp_to_ns
 from rlt_ros.ros.parameters import declare
-from rlt_ros.ros.qos import LATCHED, RELIABLE, STORED
+from rlt_ros.ros.qos import EVERY_CHANGE, RELIABLE, STORED
 
 FAULT_AGE = 5.0  # s without being told again, then a fault counts as gone
 FAULTS = 200  # parts of nodes that are remembered
-# An episode's end is followed by the next reset at once: the latest state alone would hide it.
-EVERY_STATE = replace_depth(LATCHED, 50)
 REFERENCE, CHUNK = (0.2, 0.5, 1.0), (0.1, 0.9, 0.2)  # red, green, blue of the markers
 
 
@@ -57,7 +55,7 @@ class MonitorNode(Node):
 
         self.diagnostics = Diagnostics(self)
         self.markers = self.create_publisher(MarkerArray, 'markers', RELIABLE(1))
-        self.create_subscription(EpisodeState, 'episode_state', self.on_state, EVERY_STATE)
+        self.create_subscription(EpisodeState, 'episode_state', self.on_state, EVERY_CHANGE)
         self.create_subscription(ExecutedStep, 'executed_step', self.on_step, STORED)
         self.create_subscription(ActionChunk, 'executed_chunk', self.on_chunk, RELIABLE(10))
         self.create_subscription(LearnerStatus, 'learner_status', self.on_learner, RELIABLE(10))

@@ -20,8 +20,8 @@ LEAST_DEVIATION = 0.05  # of the deviation of an average dimension of z_rl
 class TokenTraining:
     """How the shipped weights were trained."""
 
-    steps: int = 4000
-    batch: int = 32
+    steps: int = 3500
+    batch: int = 24
     learning_rate: float = 1e-3
     context_dropout: float = 0.9
     goal_weight: float = 0.3  # hindsight, per goal dimension; against the mean squared reconstruction error

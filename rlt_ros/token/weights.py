@@ -16,6 +16,7 @@ def save(path: Path, model: RlToken, vla_hash: str) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     save_file(tensors, path, {'kind': 'rl_token', 'sizes': json.dumps(model.sizes.as_dict()), 'vla_hash': vla_hash})
+    path.chmod(0o644)
     return file_hash(path)
 
 

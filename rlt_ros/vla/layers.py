@@ -26,9 +26,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], causal: bool = False) -> Tensor:
         queries, (keys, values) = self.split(self.query(x)), keys_values
-        if torch.is_grad_enabled() and not causal:
+        if torch.is_grad_enabled():
             # written out: on a CPU the fused kernel's backward pass takes twice as long at these lengths
             scores = queries @ (keys.transpose(-1, -2) * keys.shape[-1] ** -0.5)
+            if causal:
+                later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+                scores = scores.masked_fill(later, -torch.inf)
             attended = scores.softmax(-1).to(values.dtype) @ values
         else:
             attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=causal)

@@ -20,6 +20,7 @@ GOAL_CLAMP = 9.0  # squared, in goal units: far away the goal is not worth preci
 NOISES = 3  # noise samples per observation: the prefix is the expensive part
 AVERAGING = 0.998  # of the weights' moving average, which is what is kept
 STATE_NOISE = 0.02  # normalised
+SHIFT = 2  # px that a camera's picture is moved at random, so that where it looks counts less than what it shows
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def train(
     curve, started = [], time.monotonic()
     for step in range(1, plan.steps + 1):
         rows = kept[torch.randint(len(kept), (plan.batch,), generator=random)]
-        flow, goal = losses(model, data, rows, NOISES, STATE_NOISE)
+        flow, goal = losses(model, data, rows, NOISES, STATE_NOISE, SHIFT)
         optimiser.zero_grad()
         (flow + GOAL_WEIGHT * goal).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -74,7 +75,7 @@ def train(
         if step % 100 == 0 or step == plan.steps:
             with torch.no_grad():
                 some = held_out[torch.randint(len(held_out), (256,), generator=random)]
-                flow, goal = losses(averaged, data, some, 1, 0.0)
+                flow, goal = losses(averaged, data, some, 1, 0.0, 0)
             point |= {'held_out_flow': flow.item(), 'held_out_goal': goal.item(), 'seconds': time.monotonic() - started}
             curve.append(point)
         report(step, point)
@@ -93,14 +94,27 @@ def tensors(examples: Examples, unit: units.Normalisation, sizes: VlaSizes) -> d
     }
 
 
+def shifted(images: torch.Tensor, most: int) -> torch.Tensor:
+    """Images (B, N, S, S, 3), each camera's moved by up to `most` px, the same for the batch; edges repeat."""
+    if most == 0:
+        return images
+    size = torch.arange(images.shape[2])
+    out = []
+    for camera in images.unbind(1):
+        down, right = torch.randint(-most, most + 1, (2,)).tolist()
+        rows, columns = ((size + move).clamp(0, len(size) - 1) for move in (down, right))
+        out.append(camera[:, rows][:, :, columns])
+    return torch.stack(out, 1)
+
+
 def losses(
-    model: BuiltinVla, data: dict[str, torch.Tensor], rows: torch.Tensor, noises: int, state_noise: float
+    model: BuiltinVla, data: dict[str, torch.Tensor], rows: torch.Tensor, noises: int, state_noise: float, shift: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Flow-matching loss and hindsight loss of some rows."""
     state = data['state'][rows]
     state = state + state_noise * torch.randn_like(state)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        prefix = model.prefix(data['images'][rows], data['words'][rows], state)
+        prefix = model.prefix(shifted(data['images'][rows], shift), data['words'][rows], state)
         goal = model.goal(prefix)
         target = data['chunk'][rows].repeat_interleave(noises, 0)
         noise, t = torch.randn_like(target), torch.rand(len(target))

@@ -52,6 +52,7 @@ def save(path: Path, model: BuiltinVla, normalisation: Normalisation, robot: str
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata)
+    path.chmod(0o644)  # safetensors leaves it to its owner alone
     return file_hash(path)
 
 

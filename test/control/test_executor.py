@@ -1,0 +1,169 @@
+"""The robot side tick by tick: chunks, takeover, holds, noise, and what the actor is told."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from rlt_ros.config import Method, RobotProfile, load
+from rlt_ros.control.chunks import ACTOR, HOLD, HUMAN, VLA
+from rlt_ros.control.executor import Executor
+from rlt_ros.rl.policy import Policy
+from rlt_ros.rl.transitions import Seen
+
+ROBOT = load(RobotProfile, 'single_arm')
+HOME = np.array([joint.home for joint in ROBOT.joints])
+D = len(HOME)
+METHOD = Method(name='test', chunk=4, delay=2, reference_horizon=12, noise=0.05)
+SCALE = np.full(D, 1e-3)
+PUSH = np.append(np.arange(1, D) * 0.1, 0.05)  # rad/s, gripper: m/s
+
+
+@dataclass
+class Shift:
+    """An actor that adds a half to the reference, and remembers what it was told."""
+
+    version: int = 3
+    shift: float = 0.5
+    states: list[np.ndarray] = field(default_factory=list)
+
+    def mean(self, state: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        self.states.append(state)
+        return reference + self.shift
+
+
+def seen(value: float = 0.0, position: np.ndarray = HOME) -> Seen:
+    """A state whose reference is `value` + 0.01 k at step k, in every joint."""
+    reference = np.repeat(value + 0.01 * np.arange(12, dtype=np.float32)[:, None], D, axis=1)
+    return Seen(np.zeros(2, np.float32), np.zeros(3, np.float32), reference, position)
+
+
+def started(mode: str, noise: float = 0.0, phase: str = 'critical', actor: Shift | None = None) -> Executor:
+    executor = Executor(ROBOT, METHOD.model_copy(update={'noise': noise}), SCALE)
+    executor.actor = actor
+    executor.episode(1, 'reset', mode, 0, None)
+    executor.episode(1, phase, mode, 0, HOME)
+    return executor
+
+
+def run(executor: Executor, ticks: range, velocity: np.ndarray | None = None, hold: bool = False) -> list:
+    return [executor.tick(tick, executor.filter.command, velocity, hold) for tick in ticks]
+
+
+@pytest.mark.parametrize('actor', [None, Shift()], ids=['no policy yet', 'policy'])
+def test_the_actor_drives_from_the_delay_on_then_the_reference_then_a_hold(actor: Shift | None) -> None:
+    executor = started('online', actor=actor)
+    assert executor.choose(1, 1, seen(), observed=0, now=0) is not None
+    executed = run(executor, range(0, 14))
+    driver, shift, version = (ACTOR, 0.5, 3) if actor else (VLA, 0.0, 0)
+    assert [e.source for e in executed] == [HOLD] * 2 + [driver] * 4 + [VLA] * 6 + [HOLD] * 2
+    assert [e.policy_version for e in executed] == [0] * 2 + [version] * 4 + [0] * 8
+    # the step of the reference that belongs to a tick is the one counted from the observation
+    steps = [(e.command - HOME) / SCALE for e in executed]
+    for tick in range(2, 12):
+        np.testing.assert_allclose(steps[tick], 0.01 * tick + (shift if tick < 6 else 0.0), atol=1e-5)
+    assert (steps[13] == steps[11]).all() and executed[13].flags == 0
+
+
+@pytest.mark.parametrize(
+    ('mode', 'phase', 'noisy', 'source'),
+    [
+        ('evaluation', 'critical', False, VLA), ('warmup', 'approach', False, VLA), ('online', 'approach', False, VLA),
+        ('warmup', 'critical', True, VLA), ('online', 'critical', True, ACTOR),
+    ],
+)  # fmt: skip
+def test_noise_and_actor_belong_to_the_critical_phase_of_learning(mode: str, phase: str, noisy: bool, source: int) -> None:
+    executor = started(mode, noise=0.05, phase=phase, actor=Shift())
+    chunk = executor.choose(1, 1, seen(), 0, 0)
+    clean = 0.01 * np.arange(2, 6)[:, None] + (0.5 if source == ACTOR else 0.0)
+    off = (chunk.action - HOME) / SCALE - clean
+    assert chunk.source == source
+    assert (0.02 < off.std() < 0.1) if noisy else (np.abs(off) < 1e-5).all()
+    np.testing.assert_allclose((chunk.rest - HOME) / SCALE, 0.01 * np.arange(6, 12)[:, None] + np.zeros(D), atol=1e-5)
+
+
+def test_the_actor_is_told_exactly_the_commands_that_are_executed_until_it_takes_over() -> None:
+    actor = Shift()
+    executor = started('online', noise=0.05, actor=actor)
+    log = {}
+    for tick in range(20):
+        if tick % 4 == 0:  # the answer comes a tick after its observation: one committed tick is past, one to come
+            here = tick
+        if tick % 4 == 1:
+            assert executor.choose(1, tick, seen(0.1 * tick), observed=here, now=tick) is not None
+        log[tick] = executor.tick(tick, executor.filter.command, None).command
+    for decision, state in zip(range(0, 20, 4), actor.states, strict=True):
+        committed = np.array([log[decision], log[decision + 1]])
+        np.testing.assert_allclose(state[5:].reshape(2, D), (committed - HOME) / SCALE, atol=1e-5)
+
+
+def test_a_person_takes_over_and_gives_back_within_one_tick() -> None:
+    executor = started('online', actor=Shift())
+    executor.choose(1, 1, seen(), 0, 0)
+    before = run(executor, range(0, 3))[-1]
+    assert before.source == ACTOR
+    taken = run(executor, range(3, 8), velocity=PUSH)
+    assert [t.source for t in taken] == [HUMAN] * 5 and taken[0].index == -1
+    assert (taken[0].command - before.command > 0).all()
+    np.testing.assert_allclose(taken[4].command - taken[3].command, PUSH * executor.dt, atol=5e-4)
+    assert executor.choose(1, 2, seen(), observed=2, now=8) is None, 'what was computed before counts no more'
+    assert executor.choose(1, 3, seen(), observed=5, now=8) is not None
+    released = run(executor, range(8, 10))
+    assert [r.source for r in released] == [HOLD] * 2, 'nor what was computed while the person drove'
+    assert executor.choose(1, 4, seen(position=released[-1].command), observed=8, now=10) is not None
+    assert run(executor, range(10, 11))[0].source == ACTOR
+
+
+def test_stale_data_stops_the_robot_whoever_drives() -> None:
+    executor = started('online', actor=Shift())
+    executor.choose(1, 1, seen(), 0, 0)
+    run(executor, range(0, 4))
+    held = run(executor, range(4, 10), hold=True)
+    assert [h.source for h in held] == [HOLD] * 6
+    assert (held[-1].command == held[-2].command).all()
+    assert run(executor, range(10, 11), velocity=PUSH, hold=True)[0].source == HOLD
+
+
+def test_what_cannot_be_used_is_dropped() -> None:
+    executor = started('online', actor=Shift())
+    poisoned = np.full((12, D), np.nan, np.float32)
+    good = seen()
+    short = Seen(good.token, good.proprioception, good.reference[:5], HOME)
+    for state in (Seen(good.token, good.proprioception, poisoned, HOME),
+                  Seen(np.full(2, np.inf, np.float32), good.proprioception, good.reference, HOME), short,
+                  Seen(good.token, good.proprioception, good.reference, np.full(D, np.nan)),
+                  Seen(good.token, good.proprioception, good.reference, np.zeros(3))):  # fmt: skip
+        assert executor.choose(1, 1, state, 0, 0) is None
+    executor.actor = Shift(shift=np.nan)
+    assert executor.choose(1, 1, good, 0, 0) is None
+    executor.actor = Policy([(np.zeros((9, 4)), np.zeros(4)), (np.zeros((4, 4 * D)), np.zeros(4 * D))], 1)
+    assert executor.choose(1, 1, good, 0, 0) is None, 'of another encoder'
+    assert executor.choose(2, 1, good, 0, 0) is None, 'of another episode'
+    assert run(executor, range(0, 3))[-1].source == HOLD
+    executor.episode(1, 'ended', 'online', 3, HOME)
+    assert executor.choose(1, 2, good, 3, 3) is None
+
+
+def test_wild_actions_stay_near_the_robot() -> None:
+    executor = started('online', actor=Shift(shift=1e30))
+    chunk = executor.choose(1, 1, seen(), 0, 0)
+    assert np.abs((chunk.action - HOME) / SCALE).max() <= 3.0 + 1e-9
+
+
+def test_phases_keep_or_void_what_is_in_flight() -> None:
+    executor = started('online', phase='approach', actor=Shift())
+    executor.choose(1, 1, seen(), 0, 0)
+    run(executor, range(0, 3))
+    executor.episode(1, 'critical', 'online', 3, HOME)
+    assert run(executor, range(3, 5))[-1].source == VLA, 'the approach plays on until the actor has chosen'
+    assert executor.choose(1, 2, seen(), observed=2, now=5) is None
+    assert executor.choose(1, 3, seen(), observed=3, now=5).source == ACTOR
+    executor.episode(1, 'ended', 'online', 6, HOME)
+    executor.episode(2, 'reset', 'online', 6, HOME)
+    elsewhere = HOME + 0.01
+    executor.episode(2, 'critical', 'online', 7, elsewhere)
+    first = executor.tick(7, elsewhere, None)
+    assert first.source == HOLD
+    np.testing.assert_allclose(first.command, np.clip(elsewhere, executor.filter.lower, executor.filter.upper))
+    with pytest.raises(ValueError, match='where it stands'):
+        started('online').episode(2, 'critical', 'online', 0, None)
