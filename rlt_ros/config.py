@@ -7,7 +7,7 @@ A name means a file of that folder; anything with a slash or ending in .yaml is 
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 import yaml
@@ -168,6 +168,14 @@ class Method(Strict):
     replay_capacity: int = Field(default=200_000, ge=1000, le=10_000_000, description='transitions')
     publish_period: float = Field(default=1.0, gt=0, le=60, description='s, between policy versions')
 
+    @model_validator(mode='after')
+    def _reference_is_long_enough(self) -> 'Method':
+        if self.delay + self.chunk > self.reference_horizon:
+            raise ValueError(
+                f'delay {self.delay} + chunk {self.chunk} is more than reference_horizon {self.reference_horizon}'
+            )
+        return self
+
 
 Model = TypeVar('Model', bound=Strict)
 FOLDERS = {RobotProfile: 'robots', Task: 'tasks', Method: 'methods'}
@@ -213,12 +221,35 @@ def describe(error: ValidationError, model: type[BaseModel], where: str) -> str:
     for item in error.errors():
         key = '.'.join(str(part) for part in item['loc'])
         if item['type'] == 'extra_forbidden':
-            lines.append(f'{where}: unknown key "{key}"; allowed: {", ".join(model.model_fields)}')
+            allowed = ', '.join(_model_at(model, item['loc'][:-1]).model_fields)
+            lines.append(f'{where}: unknown key "{key}"; allowed: {allowed}')
         elif item['type'] == 'missing':
             lines.append(f'{where}: key "{key}" is missing')
+        elif isinstance(item['input'], dict):  # of a rule about several keys, which says their values itself
+            lines.append(f'{where}: {key or "content"} is not allowed: {item["msg"]}')
         else:
-            lines.append(f'{where}: {key or "content"} = {item["input"]!r} is not allowed: {item["msg"]}'[:400])
+            value = repr(item['input'])
+            value = value if len(value) <= 100 else f'{value[:97]}...'
+            lines.append(f'{where}: {key or "content"} = {value} is not allowed: {item["msg"]}')
     return '\n'.join(lines)
+
+
+def _model_at(model: type[BaseModel], location: tuple[str | int, ...]) -> type[BaseModel]:
+    """The model of a nested part: keys and list indices from `model` on."""
+    for key in location:
+        if isinstance(key, str):
+            annotation = model.model_fields[key].annotation
+            model = (get_args(annotation) or (annotation,))[0]
+    return model
+
+
+def check_fit(profile: RobotProfile, method: Method) -> None:
+    """Raises UserError unless every chunk ends where the robot is observed: else no value could be bootstrapped."""
+    if method.chunk % profile.stride:
+        raise UserError(
+            f'method {method.name}: chunk = {method.chunk} is not allowed with robot {profile.name}, which is observed '
+            f'every {profile.stride} steps: it must be a multiple of {profile.stride}'
+        )
 
 
 def config_hash(*models: Strict) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rlt_ros.config import Method, RobotProfile, Task
+from rlt_ros.config import Method, RobotProfile, Task, check_fit
 from rlt_ros.control.executor import Executor
 from rlt_ros.errors import UserError
 from rlt_ros.rl.learner import Learner
@@ -40,6 +40,7 @@ class LockStep:
         token: TokenBackend | None,
         seed: int | list[int],
     ):  # fmt: skip
+        check_fit(profile, method)
         self.profile, self.task, self.method, self.vla, self.token = profile, task, method, vla, token
         self.world = World(profile, seed)
         noise_seed = int(np.random.default_rng(seed).integers(2**31))

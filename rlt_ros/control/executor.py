@@ -78,7 +78,7 @@ class Executor:
         reference = self.builder.reference(seen)
         use_actor = self.mode == 'online' and self.phase == 'critical' and self.actor is not None
         if use_actor:
-            committed = np.array([self._planned(t) for t in range(observed, observed + n)]).reshape(n, -1)
+            committed = np.array([self._planned(t) for t in range(observed, observed + n)]).reshape(n, len(self.scale))
             try:
                 action = self.actor.mean(self.builder.state(seen, committed), reference)
             except ValueError:  # a state of another size than the policy's, from another encoder, say

@@ -157,12 +157,14 @@ def read(folder: Path) -> Iterator[Episode]:
         info = json.loads(path.read_text())
         cameras = [key for key in info['features'] if key.startswith('observation.images.')]
         width = info['features']['observation.state']['shape'][0]
+        total, count = info['total_episodes'], 0
         tasks = {row['task_index']: row['task'] for row in pq.read_table(folder / 'meta/tasks.parquet').to_pylist()}
         for file in sorted((folder / 'data').rglob('*.parquet')):
             table = pq.read_table(file)
             numbers = table['episode_index'].to_numpy()
             for number in np.unique(numbers):
                 rows = table.filter(numbers == number)
+                count += 1
                 column = lambda name, rows=rows: np.array(rows[name].to_pylist(), np.float32)  # noqa: E731
                 pictures = [[decode(cell['bytes']) for cell in rows[key].to_pylist()] for key in cameras]
                 yield Episode(
@@ -175,5 +177,8 @@ def read(folder: Path) -> Iterator[Episode]:
                     instruction=tasks[rows['task_index'][0].as_py()],
                     success=any(rows['next.success'].to_pylist()),
                 )
-    except (KeyError, ValueError, TypeError, pa.ArrowException, OSError) as error:
-        raise UserError(f'{folder} is damaged or of another format: {type(error).__name__}: {error}') from None
+        if count != total:
+            raise ValueError(f'{count} episodes where meta/info.json says {total}')
+    except (KeyError, ValueError, TypeError, pa.ArrowException, OSError, cv2.error) as error:
+        reason = ' '.join(str(error).split())[:200]
+        raise UserError(f'{folder} is damaged or of another format: {type(error).__name__}: {reason}') from None

@@ -147,7 +147,7 @@ def restored(path: Path) -> State:
     state = State()
     if not path.is_file():
         return state
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors='replace').splitlines():
         try:
             record = json.loads(line)
             counts = list(state.ended)
@@ -155,7 +155,7 @@ def restored(path: Path) -> State:
                 counts[MODES.index(record['mode'])] += 1
             seconds = 60 * record['robot_minutes']
             state = State(episode=record['episode'], ended=tuple(counts), stored_seconds=seconds)
-        except (json.JSONDecodeError, KeyError, ValueError):
+        except (KeyError, TypeError, ValueError):
             continue
     return state
 

@@ -47,15 +47,17 @@ def unpack(data: bytes, version: int, sha256: str, state_size: int, chunk_size: 
         raise ValueError('hash does not match: the message was damaged')
     try:
         tensors = load(data)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # KeyError: a number format that numpy does not have
         raise ValueError(f'no safetensors: {error}') from None
     count = len(tensors) // 2
     try:
         layers = [(tensors[f'w{i}'], tensors[f'b{i}']) for i in range(count)]
     except KeyError as error:
         raise ValueError(f'layer {error} is missing') from None
-    sizes = [state_size + chunk_size, *(len(bias) for _, bias in layers)]
-    shapes_fit = all(w.shape == (a, b) for (w, _), a, b in zip(layers, sizes, sizes[1:], strict=False))
+    sizes = [state_size + chunk_size, *(bias.size for _, bias in layers)]
+    shapes_fit = all(
+        w.shape == (a, b) and bias.shape == (b,) for (w, bias), a, b in zip(layers, sizes, sizes[1:], strict=False)
+    )
     if count < 2 or not shapes_fit or sizes[-1] != chunk_size:
         raise ValueError(f'shapes do not fit state size {state_size} and chunk size {chunk_size}')
     if not all(np.isfinite(array).all() for layer in layers for array in layer):

@@ -28,8 +28,7 @@ class Replay:
     def add(self, transition: Transition) -> None:
         row = self.added % self.capacity
         for name in FIELDS:
-            value = getattr(transition, name)
-            self.arrays[name][row] = torch.from_numpy(value) if isinstance(value, np.ndarray) else float(value)
+            self.arrays[name].numpy()[row] = getattr(transition, name)
         self.added += 1
 
     def sample(self, size: int) -> Batch:

@@ -106,12 +106,12 @@ class TransitionBuilder:
             action = ((np.array(chunk) - here.position) / self.scale).astype(np.float32)
             sources = [steps[t].source for t in range(first, last)]
             yield Transition(
-                state=self.state(here, np.array(executed[:n]).reshape(n, -1)),
+                state=self.state(here, np.array(executed[:n]).reshape(n, len(self.scale))),
                 reference=self.reference(here),
                 action=action.ravel(),
                 reward=reward,
                 discount=discount,
-                next_state=self.state(following, np.array(next_committed).reshape(n, -1)),
+                next_state=self.state(following, np.array(next_committed).reshape(n, len(self.scale))),
                 next_reference=self.reference(following),
                 steps=last - first,
                 human_steps=sources.count(2),

@@ -61,8 +61,8 @@ class NodeBench:
     def spin(self, seconds: float) -> None:
         """Let time pass."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.executor.spin_once(timeout_sec=0.02)
+        while (rest := end - time.monotonic()) > 0:
+            self.executor.spin_once(timeout_sec=rest)
 
     def until(self, condition: Callable[[], Any], timeout: float = 30.0) -> Any:
         """Spin until a condition holds and return it; fails with the logs after `timeout` s or if a process ended."""

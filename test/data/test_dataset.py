@@ -1,0 +1,92 @@
+"""Demonstrations on disk."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rlt_ros.config import RobotProfile, load
+from rlt_ros.data.dataset import EPISODES_PER_FILE, Episode, Writer, read
+from rlt_ros.errors import UserError
+
+ROBOT = load(RobotProfile, 'bimanual').model_copy(update={'image_size': 32})
+D, COUNT = ROBOT.action_dim, EPISODES_PER_FILE + 2
+
+
+def episode(number: int) -> Episode:
+    random, length = np.random.default_rng(number), 1 + number % 3
+    normal = lambda *shape: random.standard_normal(shape, dtype=np.float32)  # noqa: E731
+    return Episode(
+        images=random.integers(0, 256, (length, 3, 32, 32, 3), np.uint8), position=normal(length, D),
+        velocity=normal(length, D), command=normal(length, D), action=normal(length, 2, D), tip_in_socket=normal(length, 3),
+        instruction=f'plug in number {number % 2}', success=number != 1,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    writer = Writer(tmp_path / 'set', ROBOT)
+    for number in range(COUNT):
+        writer.add(episode(number))
+    writer.close()
+    return tmp_path / 'set'
+
+
+def test_everything_comes_back_bit_for_bit(folder: Path) -> None:
+    back = list(read(folder))
+    assert len(back) == COUNT
+    for number, one in enumerate(back):
+        for name, value in vars(episode(number)).items():
+            np.testing.assert_array_equal(getattr(one, name), value)
+
+
+def test_layout_is_that_of_lerobot_3(folder: Path) -> None:
+    info = json.loads((folder / 'meta/info.json').read_text())
+    frames = sum(1 + number % 3 for number in range(COUNT))
+    assert (info['codebase_version'], info['total_episodes'], info['total_frames'], info['fps']) == ('v3.0', COUNT, frames, 25)
+    rows = [row for file in (0, 1) for row in pq.read_table(folder / f'data/chunk-000/file-{file:03d}.parquet').to_pylist()]
+    assert [row['index'] for row in rows] == list(range(frames))
+    assert set(info['features']) < set(rows[0]) | {'task'}
+    for key, feature in info['features'].items():
+        assert key.startswith('observation.images.') or len(rows[0][key]) == feature['shape'][0] == len(feature['names'])
+    episodes = pq.read_table(folder / 'meta/episodes/chunk-000/file-000.parquet').to_pylist()
+    for one in episodes:
+        own = rows[one['dataset_from_index'] : one['dataset_to_index']]
+        assert {row['episode_index'] for row in own} == {one['episode_index']} and len(own) == one['length']
+        assert own[-1]['next.done'] and not any(row['next.done'] for row in own[:-1])
+    tasks = {row['task_index']: row['task'] for row in pq.read_table(folder / 'meta/tasks.parquet').to_pylist()}
+    assert tasks == {0: 'plug in number 0', 1: 'plug in number 1'}
+
+
+def refused(folder: Path, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        list(read(folder))
+    assert '\n' not in str(error.value) and str(folder) in str(error.value)
+
+
+def test_missing_and_damaged_data_sets_are_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
+    refused(tmp_path / 'none', 'no data set.*rlt collect')
+    with pytest.raises(UserError, match='already holds a data set'):
+        Writer(folder, ROBOT)
+    info, second, tasks = folder / 'meta/info.json', folder / 'data/chunk-000/file-001.parquet', folder / 'meta/tasks.parquet'
+    for file, damaged in ((info, b'{'), (info, b'{}'), (info, b'[]'), (info, b'\xff'), (second, b''), (second, b'PAR1 and more'),
+                          (second, second.read_bytes()[:-50]), (tasks, b'')):  # fmt: skip
+        whole = file.read_bytes()
+        file.write_bytes(damaged)
+        refused(folder, 'damaged')
+        file.write_bytes(whole)
+    for file in (second, tasks):
+        whole = file.read_bytes()
+        file.unlink()
+        refused(folder, 'damaged')
+        file.write_bytes(whole)
+    table = pq.read_table(second)
+    for picture in (b'', b'no picture'):
+        cells = [{'bytes': picture, 'path': None}] * len(table)
+        column = table.schema.get_field_index('observation.images.base')
+        field = table.schema.field(column)
+        pq.write_table(table.set_column(column, field, pa.array(cells, field.type)), second)
+        refused(folder, 'damaged')

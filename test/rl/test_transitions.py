@@ -1,0 +1,112 @@
+"""Transitions of hand-made logs with known answers."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from rlt_ros.config import Method
+from rlt_ros.rl.transitions import Ending, Seen, Step, Transition, TransitionBuilder
+
+METHOD = Method(name='test', chunk=4, delay=2, reference_horizon=12, discount=0.9)
+N, C, GAMMA = 2, 4, 0.9
+SCALE = np.array([0.5, 2.0])
+END = 20
+
+
+def command(tick: int) -> np.ndarray:
+    return np.array([tick, -10.0 * tick])
+
+
+def observed(tick: int) -> Seen:
+    """Everything in it tells its tick."""
+    reference = (1000 * tick + np.arange(12, dtype=np.float32))[:, None] + np.array([0, 0.5], np.float32)
+    return Seen(np.float32([tick]), np.float32([tick, -tick]), reference, np.array([tick, 1.0]))
+
+
+def log(source: int = 1) -> tuple[dict[int, Seen], dict[int, Step]]:
+    return {t: observed(t) for t in range(0, END, 2)}, {t: Step(command(t), source, 100 + t) for t in range(END)}
+
+
+def built(seen: dict[int, Seen], steps: dict[int, Step], ending: Ending, method: Method = METHOD) -> dict[int, Transition]:
+    return {t.tick: t for t in TransitionBuilder(method, SCALE).build(seen, steps, ending)}
+
+
+SUCCESS, FAILURE, TIMEOUT = Ending(END, True, True), Ending(END, False, True), Ending(END, False, False)
+
+
+def normalised(ticks: range, position: np.ndarray) -> np.ndarray:
+    return np.array([(command(t) - position) / SCALE for t in ticks], np.float32).ravel()
+
+
+def test_every_part_of_a_transition_in_the_middle() -> None:
+    t = built(*log(), SUCCESS)[6]
+    here, there = observed(6), observed(10)
+    np.testing.assert_array_equal(t.state, [6, 6, -6, *normalised(range(6, 8), here.position)])
+    np.testing.assert_array_equal(t.reference, here.reference[2:6].ravel())
+    np.testing.assert_array_equal(t.action, normalised(range(8, 12), here.position))
+    np.testing.assert_array_equal(t.next_state, [10, 10, -10, *normalised(range(10, 12), there.position)])
+    np.testing.assert_array_equal(t.next_reference, there.reference[2:6].ravel())
+    assert (t.reward, t.discount, t.steps) == (0.0, pytest.approx(GAMMA**4), 4)
+    assert (t.human_steps, t.policy_version) == (0, 108)
+    assert all(getattr(t, name).dtype == np.float32 for name in ('state', 'reference', 'action', 'next_state', 'next_reference'))
+
+
+@pytest.mark.parametrize(('ending', 'final'), [(SUCCESS, 1.0), (FAILURE, 0.0)], ids=['success', 'failure'])
+def test_an_end_pays_once_discounted_by_the_steps_to_it_and_ends_the_value(ending: Ending, final: float) -> None:
+    result = built(*log(), ending)
+    # the action of observation t runs from t + 2 to t + 6; the end is before tick 20
+    assert sorted(result) == list(range(0, 18, 2)), 'no step of the action of observation 18 was executed'
+    assert [result[t].steps for t in (12, 14, 16)] == [4, 4, 2]
+    assert [result[t].discount for t in (12, 14, 16)] == [pytest.approx(GAMMA**4), 0.0, 0.0]
+    assert [result[t].reward for t in (12, 14, 16)] == [0.0, pytest.approx(final * GAMMA**3), pytest.approx(final * GAMMA)]
+    cut = result[16].action.reshape(4, 2)
+    np.testing.assert_array_equal(cut[:2].ravel(), normalised(range(18, 20), observed(16).position))
+    assert (cut[2:] == cut[1]).all(), 'what was not executed repeats the last command'
+
+
+def test_after_a_timeout_the_value_goes_on_where_a_whole_chunk_was_executed() -> None:
+    result = built(*log(), TIMEOUT)
+    assert sorted(result) == list(range(0, 16, 2))
+    assert all(t.discount == pytest.approx(GAMMA**4) and t.reward == 0 for t in result.values())
+    np.testing.assert_array_equal(result[14].next_reference, observed(18).reference[2:6].ravel())
+
+
+@pytest.mark.parametrize('delay', [0, 1, 2, 6])
+def test_any_delay(delay: int) -> None:
+    method = METHOD.model_copy(update={'delay': delay})
+    t = built(*log(), SUCCESS, method)[4]
+    np.testing.assert_array_equal(t.action, normalised(range(4 + delay, 8 + delay), observed(4).position))
+    np.testing.assert_array_equal(t.state[3:], normalised(range(4, 4 + delay), observed(4).position))
+    np.testing.assert_array_equal(t.next_state[3:], normalised(range(8, 8 + delay), observed(8).position))
+    np.testing.assert_array_equal(t.reference, observed(4).reference[delay : delay + 4].ravel())
+
+
+def test_a_hole_costs_exactly_what_touches_it() -> None:
+    seen, steps = log()
+    whole = built(seen, steps, SUCCESS)
+    without_tick = built(seen, {t: s for t, s in steps.items() if t != 9}, SUCCESS)
+    assert sorted(set(whole) - set(without_tick)) == [4, 6, 8]
+    without_look = built({t: s for t, s in seen.items() if t != 10}, steps, SUCCESS)
+    assert sorted(set(whole) - set(without_look)) == [6, 10], 'its own, and the one whose value goes on there'
+
+
+def test_human_steps_are_counted_within_the_action() -> None:
+    seen, steps = log()
+    steps |= {t: replace(steps[t], source=2) for t in (7, 8, 9)}
+    result = built(seen, steps, SUCCESS)
+    assert [result[t].human_steps for t in range(0, 12, 2)] == [0, 1, 3, 2, 0, 0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sets(st.integers(0, END - 1)), st.sets(st.integers(0, END // 2)), st.sampled_from([SUCCESS, FAILURE, TIMEOUT]))
+def test_any_part_of_the_log_gives_a_part_of_the_right_transitions(lost: set[int], unseen: set[int], ending: Ending) -> None:
+    seen, steps = log()
+    whole = built(seen, steps, ending)
+    some = built({t: s for t, s in seen.items() if t // 2 not in unseen}, {t: s for t, s in steps.items() if t not in lost}, ending)
+    for tick, transition in some.items():
+        for name, value in vars(transition).items():
+            if not (name.startswith('next') and transition.discount == 0):
+                np.testing.assert_array_equal(value, getattr(whole[tick], name))

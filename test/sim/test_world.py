@@ -1,0 +1,97 @@
+"""The simulated cell: what counts as plugged in, that it repeats, and that the scripted person manages."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from rlt_ros.config import RobotProfile, load
+from rlt_ros.sim import scene
+from rlt_ros.sim.operator import Operator
+from rlt_ros.sim.world import World
+
+DT = 0.02
+
+
+@pytest.fixture(params=['bimanual', 'single_arm'])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    made = World(load(RobotProfile, request.param), seed=3)
+    yield made
+    made.close()
+
+
+def put(world: World, across: tuple[float, float], depth: float) -> None:
+    """The plug's tip `across` (m, in the socket's frame) and `depth` below the mouth, by hand."""
+    c, s = np.cos(world.socket_yaw), np.sin(world.socket_yaw)
+    offset = [c * across[0] - s * across[1], s * across[0] + c * across[1], scene.PLUG[0] - depth]
+    world.place(world.socket_position + offset, world.socket_yaw)
+
+
+def test_plugged_in_is_deep_in_the_socket_and_nowhere_else(world: World) -> None:
+    assert not world.success()
+    for across, depth, success in (
+        ((0, 0), 0.0105, True), ((0, 0), 0.0085, False), ((0, 0), -0.01, False), ((0.004, 0), 0.0105, False), ((0, -0.004), 0.0105, False),
+    ):  # fmt: skip
+        put(world, across, depth)
+        np.testing.assert_allclose(world.tip_in_socket(), [*across, -depth], atol=1e-4)
+        assert world.success() == success
+    put(world, (0, 0), 0.0105)
+    here = world.position.copy()
+    for _ in range(25):
+        world.step(here, DT)
+    assert world.success() and world.penetration < 2e-4, 'it stays where it is'
+
+
+def test_pressing_beside_the_hole_is_no_success(world: World) -> None:
+    put(world, (0.005, 0.0), -0.002)
+    arm, part, command = world.kinematics.arms[-1], world.kinematics.slices[-1], world.position.copy()
+    position, rotation = arm.tool(command[part])
+    for tick in range(60):
+        command[part] = arm.solve(position - [0, 0, 0.006 * min(tick / 40, 1)], rotation, command[part])
+        world.step(command, DT)
+    assert not world.success() and world.tip_in_socket()[2] > -0.003
+    assert world.penetration < 5e-4
+
+
+def test_a_seed_repeats_everything_and_every_reset_differs() -> None:
+    robot = load(RobotProfile, 'single_arm')
+    worlds = [World(robot, seed) for seed in (1, 1, 2)]
+    starts = []
+    for world in worlds:
+        world.reset()
+        for tick in range(10):
+            world.step(world.position + 0.001 * tick, DT)
+        starts.append((world.socket_position, world.position.copy(), world.tip_in_socket()))
+    assert all((a == b).all() for a, b in zip(starts[0], starts[1], strict=True))
+    assert (starts[0][0] != starts[2][0]).any()
+    before = worlds[0].socket_position
+    worlds[0].reset()
+    assert (worlds[0].socket_position != before).any()
+    worlds[0].reset(9)
+    worlds[2].reset(9)
+    np.testing.assert_array_equal(worlds[0].socket_position, worlds[2].socket_position)
+
+
+def test_cameras_see_the_cell(world: World) -> None:
+    images = world.images()
+    size = world.profile.image_size
+    assert images.shape == (len(world.profile.cameras), size, size, 3) and images.dtype == np.uint8
+    assert all(image.std() > 5 for image in images)
+    world.reset()
+    assert (world.images() != images).any()
+    assert world.render('audience', 64, 48).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_the_scripted_person_manages_slowly_and_gently(seed: int) -> None:
+    world = World(load(RobotProfile, 'single_arm'), seed)
+    operator, ticks, last = Operator(world, np.random.default_rng(seed)), 0, world.position.copy()
+    joints = world.profile.joints
+    while not world.success() and ticks < 15 * 50:
+        command = operator.command()
+        assert all(joint.lower <= value <= joint.upper for joint, value in zip(joints, command, strict=True))
+        assert (np.abs(command - last) <= [joint.velocity * DT for joint in joints]).all()
+        last, ticks = command, ticks + 1
+        world.step(command, DT)
+    assert world.success() and ticks > 75
+    assert world.penetration < 5e-4

@@ -1,0 +1,100 @@
+"""What a user with a wrong configuration reads: the file, the key, the value and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rlt_ros.config import Method, RobotProfile, Task, config_hash, load, names
+from rlt_ros.errors import UserError
+from rlt_ros.paths import share
+
+
+@pytest.mark.parametrize('model', [RobotProfile, Task, Method])
+def test_every_shipped_configuration_loads_under_its_name(model: type) -> None:
+    assert names(model)
+    for name in names(model):
+        assert load(model, name).name == name
+
+
+def shipped(folder: str, name: str) -> dict:
+    return yaml.safe_load((share() / 'config' / folder / f'{name}.yaml').read_text())
+
+
+def refused(tmp_path: Path, model: type, content: object) -> str:
+    """The message for a file with this content; it names the file and has no traceback in it."""
+    path = tmp_path / 'mine.yaml'
+    path.write_bytes(content if isinstance(content, bytes) else yaml.safe_dump(content).encode())
+    with pytest.raises(UserError) as error:
+        load(model, str(path))
+    assert str(path) in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(('changes', 'says'), [
+    ({'chnk': 5}, ['unknown key "chnk"', 'allowed: name, chunk, reference_horizon']),
+    ({'chunk': 51}, ['chunk = 51', 'less than or equal to 50']),
+    ({'chunk': 0}, ['chunk = 0', 'greater than or equal to 1']),
+    ({'chunk': 'ten'}, ["chunk = 'ten'", 'integer']),
+    ({'discount': 1.0}, ['discount = 1.0', 'less than 1']),
+    ({'noise': float('nan')}, ['noise = nan', 'finite']),
+    ({'name': None}, ['name = None', 'string']),
+    ({'chunk': 30, 'delay': 25}, ['delay 25 + chunk 30 is more than reference_horizon 50']),
+    ({'chunk': 0, 'delay': 99, 'x': 1}, ['chunk = 0', 'delay = 99', 'unknown key "x"']),
+])  # fmt: skip
+def test_wrong_method(tmp_path: Path, changes: dict, says: list[str]) -> None:
+    message = refused(tmp_path, Method, {'name': 'mine', **changes})
+    assert all(text in message for text in says), message
+    assert len(message.splitlines()) <= len(changes)
+
+
+def test_missing_key_and_unreadable_files(tmp_path: Path) -> None:
+    assert 'key "name" is missing' in refused(tmp_path, Method, {'chunk': 5})
+    for content in (b'a: [1, 2', b'\xff\xfe\x00', b'a: b: c'):
+        message = refused(tmp_path, Method, content)
+        assert 'no readable YAML' in message and len(message.splitlines()) == 1
+    for content in (b'', b'- a list', b'just words'):
+        assert 'must hold keys and values of a method' in refused(tmp_path, Method, content)
+
+
+@pytest.mark.parametrize('name', ['nosuch', './nosuch.yaml', '/etc', '../tasks/ethernet', ''])
+def test_unknown_names_list_what_there_is(name: str) -> None:
+    with pytest.raises(UserError) as error:
+        load(RobotProfile, name)
+    assert f'robot "{name}" does not exist; there are: bimanual, single_arm' in str(error.value)
+
+
+def test_overrides_win_and_are_checked() -> None:
+    assert load(Method, 'rlt', chunk=5).chunk == 5
+    with pytest.raises(UserError, match='chunk = 500 is not allowed'):
+        load(Method, 'rlt', chunk=500)
+
+
+def test_robots_that_contradict_themselves(tmp_path: Path) -> None:
+    robot = shipped('robots', 'single_arm')
+    joints = robot['arms'][0]['joints']
+    for change, says in (
+        (lambda: joints[0].update(home=9.0), 'home 9.0 is outside [-3.1, 3.1]'),
+        (lambda: joints[0].update(home=0.0, name='right/elbow'), 'names must be unique'),
+        (lambda: joints[0].update(name='right/waist') or robot.update(observation_rate=30.0), 'whole multiple'),
+        (lambda: robot.update(observation_rate=25.0) or joints[0].update(colour='red'), 'allowed: name, origin, axis, lower'),
+        (lambda: robot.update(arms=[]), 'arms = []'),
+    ):
+        change()
+        assert says in refused(tmp_path, RobotProfile, robot)
+
+
+def test_sizes_and_order_come_from_the_robot() -> None:
+    robot = load(RobotProfile, 'bimanual')
+    assert robot.action_dim == 14 and robot.stride == 2
+    assert robot.joint_names[6] == 'left/gripper' and robot.joint_names[7] == 'right/waist' and robot.joint_names[13] == 'right/gripper'
+
+
+def test_hash_follows_the_content_alone(tmp_path: Path) -> None:
+    content = shipped('methods', 'rlt')
+    path = tmp_path / 'other_file.yaml'
+    path.write_text(yaml.safe_dump({**dict(reversed(content.items())), 'chunk': 10}))
+    same, other = load(Method, str(path)), load(Method, 'rlt', chunk=9)
+    assert config_hash(same) == config_hash(load(Method, 'rlt')) != config_hash(other)
+    with pytest.raises(ValueError, match='frozen'):
+        same.chunk = 3
