@@ -145,11 +145,11 @@ class Method(Strict):
     bc_weight: float = Field(
         default=0.1, ge=0, le=100, description='beta, on the summed squared deviation from the reference chunk (Eq. 5)'
     )
-    noise: float = Field(default=0.05, ge=0, le=1, description='sigma of the policy, normalised action units')
+    noise: float = Field(default=0.02, ge=0, le=1, description='sigma of the policy, normalised action units')
     reference_dropout: float = Field(
         default=0.5, ge=0, le=1, description='chance that a training sample hides its reference from the actor'
     )
-    hidden: int = Field(default=256, ge=8, le=4096, description='width of the hidden layers')
+    hidden: int = Field(default=128, ge=8, le=4096, description='width of the hidden layers')
     layers: int = Field(default=2, ge=1, le=4, description='hidden layers')
     batch: int = Field(default=128, ge=1, le=4096)
     learning_rate: float = Field(default=3e-4, gt=0, le=0.1)

@@ -32,7 +32,9 @@ def learning(
     models = [config.load(*pair) for pair in (
         (config.RobotProfile, robot), (config.Task, task), (config.Method, method))]  # fmt: skip
     folder = Path('runs', name or f'learning-{Path(method).stem}-{seed}')
-    prepare({'run_folder': str(folder), 'minutes': minutes, 'seed': seed, 'task': task, 'method': method, 'robot': robot})
+    prepare(
+        {'run_folder': str(folder), 'minutes': minutes, 'seed': seed, 'task': task, 'method': method, 'robot': robot}
+    )
     with progress() as bars:
         bar = bars.add_task('robot minutes', total=minutes, note='')
         learn(*models, minutes, seed, folder, lambda at, note: bars.update(bar, completed=round(at, 1), note=note))

@@ -24,7 +24,7 @@ from rlt_ros.rl.policy import unpack
 from rlt_ros.ros.messages import seen_from_message
 from rlt_ros.ros.node import fill_array, ns_to_stamp, run, stamp_to_ns
 from rlt_ros.ros.parameters import declare
-from rlt_ros.ros.qos import COMMAND, LATCHED, RELIABLE, STORED
+from rlt_ros.ros.qos import COMMAND, EVERY_CHANGE, LATCHED, RELIABLE, STORED
 from rlt_ros.vla import normalisation
 
 INTERVENTION_TIMEOUT = 0.25  # s without a message: released
@@ -64,7 +64,7 @@ class ExecutorNode(Node):
         self.to_command = self.trajectory if trajectory else forward
         self.create_subscription(JointState, profile.joint_state_topic, self.on_joints, RELIABLE(10))
         self.create_subscription(RlState, 'rl_state', self.on_state, RELIABLE(10))
-        self.create_subscription(EpisodeState, 'episode_state', self.on_episode, LATCHED)
+        self.create_subscription(EpisodeState, 'episode_state', self.on_episode, EVERY_CHANGE)
         self.create_subscription(Intervention, 'intervention', self.on_intervention, RELIABLE(1))
         self.create_subscription(Policy, 'policy', self.on_policy, LATCHED)
         period = round(1e9 / profile.control_rate)

@@ -20,7 +20,7 @@ from rlt_ros.rl.transitions import Step, TransitionBuilder
 from rlt_ros.ros.messages import seen_from_message
 from rlt_ros.ros.node import fill_array, run, stamp_to_ns
 from rlt_ros.ros.parameters import declare
-from rlt_ros.ros.qos import LATCHED, RELIABLE, STORED
+from rlt_ros.ros.qos import EVERY_CHANGE, LATCHED, RELIABLE, STORED
 from rlt_ros.vla import normalisation
 from rlt_ros.vla.builtin import default_weights
 
@@ -69,7 +69,7 @@ class LearnerNode(Node):
         self.create_subscription(ExecutedStep, 'executed_step', self.on_step, STORED)
         self.create_subscription(RlState, 'rl_state', self.on_state, RELIABLE(10))
         self.create_subscription(RlState, 'rl_state_backfill', self.on_state, STORED)
-        self.create_subscription(EpisodeState, 'episode_state', self.on_episode, LATCHED)
+        self.create_subscription(EpisodeState, 'episode_state', self.on_episode, EVERY_CHANGE)
         self.create_timer(0.002, self.on_timer)
         self.create_timer(1.0, self.on_second)
 

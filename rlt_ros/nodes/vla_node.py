@@ -12,7 +12,7 @@ from rlt_ros.msg import EpisodeState, Observation, VlaOutput
 from rlt_ros.ros.images import image_to_rgb
 from rlt_ros.ros.node import fill_array, ns_to_stamp, run, stamp_to_ns
 from rlt_ros.ros.parameters import declare
-from rlt_ros.ros.qos import LATCHED, RELIABLE, STORED
+from rlt_ros.ros.qos import EVERY_CHANGE, RELIABLE, STORED
 from rlt_ros.vla.backends import open_backend
 from rlt_ros.vla.builtin import Look, VlaResult
 from rlt_ros.vla.pacing import Pacing
@@ -43,7 +43,7 @@ class VlaNode(Node):
         self.publisher = self.create_publisher(VlaOutput, 'vla_output', RELIABLE(10))
         self.backfill_publisher = self.create_publisher(VlaOutput, 'vla_output_backfill', STORED)
         self.create_subscription(Observation, 'observation', self.on_observation, RELIABLE(10))
-        self.create_subscription(EpisodeState, 'episode_state', self.on_episode, LATCHED)
+        self.create_subscription(EpisodeState, 'episode_state', self.on_episode, EVERY_CHANGE)
         self.create_timer(0.02, self.on_timer)
         self.get_logger().info(f'VLA {self.vla.hash[:12]} ready')
 

@@ -20,7 +20,7 @@ GOAL_CLAMP = 9.0  # squared, in goal units: far away the goal is not worth preci
 NOISES = 3  # noise samples per observation: the prefix is the expensive part
 AVERAGING = 0.998  # of the weights' moving average, which is what is kept
 STATE_NOISE = 0.02  # normalised
-SHIFT = 2  # px that a camera's picture is moved at random, so that where it looks counts less than what it shows
+SHIFT = 1  # px that a camera's picture is moved at random, so that where it looks counts less than what it shows
 
 
 @dataclass(frozen=True)
@@ -95,16 +95,16 @@ def tensors(examples: Examples, unit: units.Normalisation, sizes: VlaSizes) -> d
 
 
 def shifted(images: torch.Tensor, most: int) -> torch.Tensor:
-    """Images (B, N, S, S, 3), each camera's moved by up to `most` px, the same for the batch; edges repeat."""
+    """Images (B, N, S, S, 3), each moved by up to `most` px in both directions; edges repeat."""
     if most == 0:
         return images
-    size = torch.arange(images.shape[2])
-    out = []
-    for camera in images.unbind(1):
-        down, right = torch.randint(-most, most + 1, (2,)).tolist()
-        rows, columns = ((size + move).clamp(0, len(size) - 1) for move in (down, right))
-        out.append(camera[:, rows][:, :, columns])
-    return torch.stack(out, 1)
+    out, last = torch.empty_like(images), images.shape[2] - 1
+    place = torch.arange(last + 1)
+    moves = torch.randint(-most, most + 1, (*images.shape[:2], 2)).tolist()
+    for b, cameras in enumerate(moves):
+        for n, (down, right) in enumerate(cameras):
+            out[b, n] = images[b, n, (place + down).clamp(0, last)][:, (place + right).clamp(0, last)]
+    return out
 
 
 def losses(

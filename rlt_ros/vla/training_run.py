@@ -19,7 +19,6 @@ from rlt_ros.vla.examples import load_examples
 from rlt_ros.vla.model import VlaSizes
 from rlt_ros.vla.train import VlaTraining, train
 
-
 EVALUATION_EPISODES, EVALUATION_SEED = 50, [0, 5]  # starts that no demonstration was recorded from
 
 

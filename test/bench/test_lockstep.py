@@ -19,7 +19,9 @@ from rlt_ros.vla.builtin import BuiltinBackend
 torch.set_num_threads(1)
 ROBOT = load(RobotProfile, 'single_arm')
 TASK = load(Task, 'ethernet').model_copy(update={'time_limit': 0.8})
-METHOD = Method(name='test', chunk=4, delay=2, reference_horizon=20, hidden=16, batch=8, first_updates=5, warmup_episodes=1)
+METHOD = Method(
+    name='test', chunk=4, delay=2, reference_horizon=20, hidden=16, batch=8, first_updates=5, warmup_episodes=1
+)
 TICKS = 40
 
 

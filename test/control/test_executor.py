@@ -72,7 +72,9 @@ def test_the_actor_drives_from_the_delay_on_then_the_reference_then_a_hold(actor
         ('warmup', 'critical', True, VLA), ('online', 'critical', True, ACTOR),
     ],
 )  # fmt: skip
-def test_noise_and_actor_belong_to_the_critical_phase_of_learning(mode: str, phase: str, noisy: bool, source: int) -> None:
+def test_noise_and_actor_belong_to_the_critical_phase_of_learning(
+    mode: str, phase: str, noisy: bool, source: int
+) -> None:
     executor = started(mode, noise=0.05, phase=phase, actor=Shift())
     chunk = executor.choose(1, 1, seen(), 0, 0)
     clean = 0.01 * np.arange(2, 6)[:, None] + (0.5 if source == ACTOR else 0.0)
@@ -95,6 +97,22 @@ def test_the_actor_is_told_exactly_the_commands_that_are_executed_until_it_takes
     for decision, state in zip(range(0, 20, 4), actor.states, strict=True):
         committed = np.array([log[decision], log[decision + 1]])
         np.testing.assert_allclose(state[5:].reshape(2, D), (committed - HOME) / SCALE, atol=1e-5)
+
+
+def test_the_actor_is_told_what_the_filter_made_of_commands() -> None:
+    actor, scale = Shift(), SCALE * 50
+    executor = Executor(ROBOT, METHOD.model_copy(update={'noise': 0.0}), scale)
+    executor.actor = actor
+    executor.episode(1, 'critical', 'online', 0, HOME)
+    log = []
+    for tick in range(12):
+        if tick > 1 and tick % 4 == 2:  # both committed ticks are past
+            executor.choose(1, tick, seen(), observed=tick - 2, now=tick)
+        log.append(executor.tick(tick, executor.filter.command, None))
+    assert log[4].flags, 'too far for one tick'
+    for decision, state in zip((0, 4, 8), actor.states, strict=True):
+        committed = np.array([log[decision].command, log[decision + 1].command])
+        np.testing.assert_allclose(state[5:].reshape(2, D), (committed - HOME) / scale, atol=1e-5)
 
 
 def test_a_person_takes_over_and_gives_back_within_one_tick() -> None:

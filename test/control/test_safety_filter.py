@@ -12,8 +12,23 @@ ROBOT = load(RobotProfile, 'single_arm')
 HOME = np.array([joint.home for joint in ROBOT.joints])
 EVERYWHERE = ROBOT.model_copy(update={'workspace_low': [-9.0] * 3, 'workspace_high': [9.0] * 3})
 
-KINDS = ('far', 'near', 'limit', 'hold', 'nan', 'inf', 'denormal', 'huge', 'shape', 'measured nan', 'measured shape', 'lag')
-INPUTS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 2**32 - 1), st.integers(1, 8)), min_size=1, max_size=12)
+KINDS = (
+    'far',
+    'near',
+    'limit',
+    'hold',
+    'nan',
+    'inf',
+    'denormal',
+    'huge',
+    'shape',
+    'measured nan',
+    'measured shape',
+    'lag',
+)
+INPUTS = st.lists(
+    st.tuples(st.sampled_from(KINDS), st.integers(0, 2**32 - 1), st.integers(1, 8)), min_size=1, max_size=12
+)
 
 
 def one_input(kind: str, seed: int, safety: SafetyFilter) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,9 @@ def test_a_stamp_belongs_to_the_first_tick_that_is_not_earlier(offset: int) -> N
 
 
 @given(st.integers(0, PERIOD - 1), st.lists(st.floats(-0.14, 0.14), min_size=2, max_size=50))
-def test_jitter_keeps_observations_two_ticks_apart_wherever_they_fall_in_a_period(phase: int, jitter: list[float]) -> None:
+def test_jitter_keeps_observations_two_ticks_apart_wherever_they_fall_in_a_period(
+    phase: int, jitter: list[float]
+) -> None:
     stamps = TICKS.start + phase + 2 * PERIOD * np.arange(len(jitter)) + (np.array(jitter) * PERIOD).astype(np.int64)
     ticks = observation_ticks(stamps, TICKS)
     assert (np.diff(ticks) == 2).all()

@@ -21,8 +21,8 @@ def episode(number: int) -> Episode:
     normal = lambda *shape: random.standard_normal(shape, dtype=np.float32)  # noqa: E731
     return Episode(
         images=random.integers(0, 256, (length, 3, 32, 32, 3), np.uint8), position=normal(length, D),
-        velocity=normal(length, D), command=normal(length, D), action=normal(length, 2, D), tip_in_socket=normal(length, 3),
-        instruction=f'plug in number {number % 2}', success=number != 1,
+        velocity=normal(length, D), command=normal(length, D), action=normal(length, 2, D),
+        tip_in_socket=normal(length, 3), instruction=f'plug in number {number % 2}', success=number != 1,
     )  # fmt: skip
 
 
@@ -46,12 +46,17 @@ def test_everything_comes_back_bit_for_bit(folder: Path) -> None:
 def test_layout_is_that_of_lerobot_3(folder: Path) -> None:
     info = json.loads((folder / 'meta/info.json').read_text())
     frames = sum(1 + number % 3 for number in range(COUNT))
-    assert (info['codebase_version'], info['total_episodes'], info['total_frames'], info['fps']) == ('v3.0', COUNT, frames, 25)
-    rows = [row for file in (0, 1) for row in pq.read_table(folder / f'data/chunk-000/file-{file:03d}.parquet').to_pylist()]
+    assert info['codebase_version'] == 'v3.0' and info['fps'] == 25
+    assert (info['total_episodes'], info['total_frames']) == (COUNT, frames)
+    rows = [
+        row for file in (0, 1) for row in pq.read_table(folder / f'data/chunk-000/file-{file:03d}.parquet').to_pylist()
+    ]
     assert [row['index'] for row in rows] == list(range(frames))
     assert set(info['features']) < set(rows[0]) | {'task'}
     for key, feature in info['features'].items():
-        assert key.startswith('observation.images.') or len(rows[0][key]) == feature['shape'][0] == len(feature['names'])
+        assert key.startswith('observation.images.') or len(rows[0][key]) == feature['shape'][0] == len(
+            feature['names']
+        )
     episodes = pq.read_table(folder / 'meta/episodes/chunk-000/file-000.parquet').to_pylist()
     for one in episodes:
         own = rows[one['dataset_from_index'] : one['dataset_to_index']]
@@ -71,9 +76,11 @@ def test_missing_and_damaged_data_sets_are_refused_in_one_line(folder: Path, tmp
     refused(tmp_path / 'none', 'no data set.*rlt collect')
     with pytest.raises(UserError, match='already holds a data set'):
         Writer(folder, ROBOT)
-    info, second, tasks = folder / 'meta/info.json', folder / 'data/chunk-000/file-001.parquet', folder / 'meta/tasks.parquet'
-    for file, damaged in ((info, b'{'), (info, b'{}'), (info, b'[]'), (info, b'\xff'), (second, b''), (second, b'PAR1 and more'),
-                          (second, second.read_bytes()[:-50]), (tasks, b'')):  # fmt: skip
+    info, tasks = folder / 'meta/info.json', folder / 'meta/tasks.parquet'
+    second = folder / 'data/chunk-000/file-001.parquet'
+    cut = second.read_bytes()[:-50]
+    wrong = [(info, data) for data in (b'{', b'{}', b'[]', b'\xff')]
+    for file, damaged in [*wrong, *((second, data) for data in (b'', b'PAR1 and more', cut)), (tasks, b'')]:
         whole = file.read_bytes()
         file.write_bytes(damaged)
         refused(folder, 'damaged')

@@ -76,7 +76,12 @@ def test_an_interrupted_run_goes_on_where_its_file_ends(tmp_path: Path) -> None:
     path = tmp_path / 'episodes.jsonl'
     assert restored(path) == State()
     line = '{{"episode": {}, "mode": "{}", "outcome": "{}", "robot_minutes": {}}}'
-    rows = [(1, 'evaluation', 'success', 0.0), (2, 'warmup', 'failure', 0.1), (3, 'warmup', 'abort', 0.1), (4, 'online', 'success', 0.25)]
+    rows = [
+        (1, 'evaluation', 'success', 0.0),
+        (2, 'warmup', 'failure', 0.1),
+        (3, 'warmup', 'abort', 0.1),
+        (4, 'online', 'success', 0.25),
+    ]
     text = '\n'.join(line.format(*row) for row in rows)
     path.write_text(text + '\n{"episode": 5, "mode": "onl')
     state = restored(path)

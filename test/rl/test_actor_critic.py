@@ -1,7 +1,7 @@
 """The losses of the paper against numbers computed another way."""
 
-from test_networks import independent as networks_by_hand
 import pytest
+from test_networks import independent as networks_by_hand
 import torch
 from torch import Tensor
 
@@ -17,7 +17,9 @@ def batch(seed: int = 0, discount: float = 0.9) -> Batch:
     g = torch.Generator().manual_seed(seed)
     normal = lambda *shape: torch.randn(*shape, generator=g)  # noqa: E731
     reward = (torch.rand(B, generator=g) < 0.3).float()
-    return Batch(normal(B, S), normal(B, A), normal(B, A), reward * 0.8, discount * (1 - reward), normal(B, S), normal(B, A))
+    return Batch(
+        normal(B, S), normal(B, A), normal(B, A), reward * 0.8, discount * (1 - reward), normal(B, S), normal(B, A)
+    )
 
 
 def agent(method: Method = METHOD, seed: int = 0) -> ActorCritic:
@@ -89,7 +91,9 @@ def test_an_update_is_a_step_of_adam_and_moves_the_target_networks_a_little() ->
     made, b = agent(), batch()
     critics, target = made.critics.flat.clone(), made.target.clone()
     made.update(b)
-    torch.testing.assert_close(made.critics.flat, critics - METHOD.learning_rate * made.critics.gradient.sign(), atol=2e-6, rtol=0)
+    torch.testing.assert_close(
+        made.critics.flat, critics - METHOD.learning_rate * made.critics.gradient.sign(), atol=2e-6, rtol=0
+    )
     torch.testing.assert_close(made.target, target + METHOD.target_rate * (made.critics.flat - target))
 
 

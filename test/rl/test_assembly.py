@@ -78,7 +78,11 @@ def test_a_whole_episode_in_order() -> None:
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.permutations(MESSAGES), st.lists(st.sampled_from(MESSAGES), max_size=20), st.sets(st.sampled_from(MESSAGES), max_size=6))
+@given(
+    st.permutations(MESSAGES),
+    st.lists(st.sampled_from(MESSAGES), max_size=20),
+    st.sets(st.sampled_from(MESSAGES), max_size=6),
+)
 def test_any_order_with_doubles_and_losses(order: list, doubles: list, lost: set) -> None:
     assembly, given_out = Assembly(BUILDER), []
     for message in [*order, *doubles]:
@@ -112,16 +116,17 @@ def test_missing_parts_are_waited_for_and_then_given_up() -> None:
 
 
 @pytest.mark.parametrize('restart', range(104, 126))
-def test_a_restarted_executor_voids_the_log_and_mixes_nothing(restart: int) -> None:
-    assembly = Assembly(BUILDER)
+@pytest.mark.parametrize('back', [None, 8], ids=['counts from 0', 'counts ticks again'])
+def test_a_restarted_executor_voids_the_log_and_mixes_nothing(restart: int, back: int | None) -> None:
+    assembly, back = Assembly(BUILDER), restart if back is None else back
     new_start = START + 7_000_000  # its ticks fall elsewhere and count from 0
     for kind, tick in sorted([*STEPS, *STATES], key=lambda m: m[1]):
         new = kind == 'step' and tick >= restart
-        feed(assembly, kind, tick, start=new_start if new else START, back=restart if new else 0)
+        feed(assembly, kind, tick, start=new_start if new else START, back=back if new else 0)
     feed(assembly, 'end', 0)
     (finished,) = assembly.finished(LATER)
     right = [tick for tick in sorted(expected()) if tick >= restart]
-    assert [t.tick + restart for t in finished.transitions] == right
+    assert [t.tick + back for t in finished.transitions] == right
     for transition, tick in zip(finished.transitions, right, strict=True):
         np.testing.assert_array_equal(transition.action, expected()[tick].action)
         np.testing.assert_array_equal(transition.state, expected()[tick].state)

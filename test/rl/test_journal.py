@@ -21,7 +21,9 @@ def transition(number: int) -> Transition:
     random = np.random.default_rng(number)
     arrays = {name: random.standard_normal(size, dtype=np.float32) for name, size in
               (('state', S), ('reference', A), ('action', A), ('next_state', S), ('next_reference', A))}  # fmt: skip
-    return Transition(**arrays, reward=0.1 * number, discount=0.9, steps=4, human_steps=1, policy_version=2, tick=number)
+    return Transition(
+        **arrays, reward=0.1 * number, discount=0.9, steps=4, human_steps=1, policy_version=2, tick=number
+    )
 
 
 def written(path: Path, count: int) -> Journal:
@@ -110,7 +112,7 @@ def test_a_full_disk_leaves_the_journal_whole(tmp_path: Path) -> None:
     assert ticks(made) == [0, 1, 4] and Journal(made.path).cut == 0
 
 
-CHILD = '''
+CHILD = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
@@ -121,12 +123,14 @@ while True:
     made.append([transition(number), transition(number + 1)], number, 'online')
     number += 2
     print(number, flush=True)
-'''
+"""
 
 
 def test_all_that_was_synced_is_there_after_kill_9(tmp_path: Path) -> None:
     path = tmp_path / 'journal'
-    child = subprocess.Popen([sys.executable, '-c', CHILD, path, Path(__file__).parent], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, '-c', CHILD, path, Path(__file__).parent], stdout=subprocess.PIPE, text=True
+    )
     try:
         synced = [int(child.stdout.readline()) for _ in range(20)][-1]
     finally:

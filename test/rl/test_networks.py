@@ -45,4 +45,4 @@ def test_outputs_and_gradients(members: int, layers: int, norm: bool) -> None:
         kept = networks.gradient.clone()
         outputs, saved = networks.forward(x)
         networks.backward(torch.ones_like(upstream), saved, into_weights=False)
-        assert (networks.gradient == kept).all(), 'a gradient at the input alone leaves the weights\' in peace'
+        assert (networks.gradient == kept).all(), 'a gradient at the input alone leaves that of the weights'

@@ -17,7 +17,9 @@ S, A = 6, 8
 
 def learner(layers: int = 2) -> Learner:
     made = Learner(Method(name='test', hidden=16, layers=layers), S, A)
-    made.agent.actor.flat.copy_(0.3 * torch.randn(made.agent.actor.flat.shape, generator=torch.Generator().manual_seed(0)))
+    made.agent.actor.flat.copy_(
+        0.3 * torch.randn(made.agent.actor.flat.shape, generator=torch.Generator().manual_seed(0))
+    )
     return made
 
 
@@ -59,7 +61,8 @@ def test_weights_of_another_kind_are_refused_although_their_hash_fits() -> None:
         opened(data[:-4])
     with pytest.raises(ValueError):
         opened(b'')
-    for broken in range(8, len(data), 7):  # header or content, with a hash that fits: refused or a policy, never a crash
+    # a wrong byte in header or content, with a hash that fits: refused or a policy, never a crash
+    for broken in range(8, len(data), 7):
         damaged = bytearray(data)
         damaged[broken] ^= 0x41
         try:

@@ -1,5 +1,6 @@
 """Replay memory, update budget and exact resumption."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,20 @@ S, A = 5, 4
 METHOD = Method(name='test', hidden=16, batch=8, first_updates=10, updates_per_transition=2.5, replay_capacity=1000)
 
 
+@pytest.fixture(autouse=True)
+def _denormal_numbers() -> Iterator[None]:
+    """Learning flushes denormal numbers to zero in the whole process; other tests need them."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 def transition(number: int) -> Transition:
     random = np.random.default_rng(number)
     arrays = {name: random.standard_normal(size, dtype=np.float32) for name, size in
               (('state', S), ('reference', A), ('action', A), ('next_state', S), ('next_reference', A))}  # fmt: skip
-    return Transition(**arrays, reward=float(number % 3 == 0), discount=0.9, steps=4, human_steps=0, policy_version=1, tick=number)
+    return Transition(
+        **arrays, reward=float(number % 3 == 0), discount=0.9, steps=4, human_steps=0, policy_version=1, tick=number
+    )
 
 
 def test_ring_keeps_the_newest_and_samples_all_of_them_whole() -> None:
@@ -103,7 +113,10 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path) -> None:
             checkpoint.read(path, Learner(METHOD, S, A))
         assert '\n' not in str(error.value)
     header = int.from_bytes(data[:8], 'little') + 8
-    for at in [*range(0, header, 3), *range(header, len(data), 997)]:  # one wrong byte: refused or loaded, never a crash
+    for at in [
+        *range(0, header, 3),
+        *range(header, len(data), 997),
+    ]:  # one wrong byte: refused or loaded, never a crash
         path.write_bytes(data[:at] + bytes([data[at] ^ 0x11]) + data[at + 1 :])
         try:
             checkpoint.read(path, Learner(METHOD, S, A))

@@ -30,7 +30,9 @@ def log(source: int = 1) -> tuple[dict[int, Seen], dict[int, Step]]:
     return {t: observed(t) for t in range(0, END, 2)}, {t: Step(command(t), source, 100 + t) for t in range(END)}
 
 
-def built(seen: dict[int, Seen], steps: dict[int, Step], ending: Ending, method: Method = METHOD) -> dict[int, Transition]:
+def built(
+    seen: dict[int, Seen], steps: dict[int, Step], ending: Ending, method: Method = METHOD
+) -> dict[int, Transition]:
     return {t.tick: t for t in TransitionBuilder(method, SCALE).build(seen, steps, ending)}
 
 
@@ -51,7 +53,10 @@ def test_every_part_of_a_transition_in_the_middle() -> None:
     np.testing.assert_array_equal(t.next_reference, there.reference[2:6].ravel())
     assert (t.reward, t.discount, t.steps) == (0.0, pytest.approx(GAMMA**4), 4)
     assert (t.human_steps, t.policy_version) == (0, 108)
-    assert all(getattr(t, name).dtype == np.float32 for name in ('state', 'reference', 'action', 'next_state', 'next_reference'))
+    assert all(
+        getattr(t, name).dtype == np.float32
+        for name in ('state', 'reference', 'action', 'next_state', 'next_reference')
+    )
 
 
 @pytest.mark.parametrize(('ending', 'final'), [(SUCCESS, 1.0), (FAILURE, 0.0)], ids=['success', 'failure'])
@@ -61,15 +66,21 @@ def test_an_end_pays_once_discounted_by_the_steps_to_it_and_ends_the_value(endin
     assert sorted(result) == list(range(0, 18, 2)), 'no step of the action of observation 18 was executed'
     assert [result[t].steps for t in (12, 14, 16)] == [4, 4, 2]
     assert [result[t].discount for t in (12, 14, 16)] == [pytest.approx(GAMMA**4), 0.0, 0.0]
-    assert [result[t].reward for t in (12, 14, 16)] == [0.0, pytest.approx(final * GAMMA**3), pytest.approx(final * GAMMA)]
+    assert [result[t].reward for t in (12, 14, 16)] == [
+        0.0,
+        pytest.approx(final * GAMMA**3),
+        pytest.approx(final * GAMMA),
+    ]
     cut = result[16].action.reshape(4, 2)
     np.testing.assert_array_equal(cut[:2].ravel(), normalised(range(18, 20), observed(16).position))
     assert (cut[2:] == cut[1]).all(), 'what was not executed repeats the last command'
 
 
 def test_after_a_timeout_the_value_goes_on_where_a_whole_chunk_was_executed() -> None:
-    result = built(*log(), TIMEOUT)
-    assert sorted(result) == list(range(0, 16, 2))
+    seen, steps = log()
+    seen |= {t: observed(t) for t in range(END, END + 10, 2)}  # cameras do not stop with the episode
+    result = built(seen, steps, TIMEOUT)
+    assert sorted(result) == list(range(0, 16, 2)), 'the action of observation 14 ends with the last tick'
     assert all(t.discount == pytest.approx(GAMMA**4) and t.reward == 0 for t in result.values())
     np.testing.assert_array_equal(result[14].next_reference, observed(18).reference[2:6].ravel())
 
@@ -101,11 +112,19 @@ def test_human_steps_are_counted_within_the_action() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sets(st.integers(0, END - 1)), st.sets(st.integers(0, END // 2)), st.sampled_from([SUCCESS, FAILURE, TIMEOUT]))
-def test_any_part_of_the_log_gives_a_part_of_the_right_transitions(lost: set[int], unseen: set[int], ending: Ending) -> None:
+@given(
+    st.sets(st.integers(0, END - 1)), st.sets(st.integers(0, END // 2)), st.sampled_from([SUCCESS, FAILURE, TIMEOUT])
+)
+def test_any_part_of_the_log_gives_a_part_of_the_right_transitions(
+    lost: set[int], unseen: set[int], ending: Ending
+) -> None:
     seen, steps = log()
     whole = built(seen, steps, ending)
-    some = built({t: s for t, s in seen.items() if t // 2 not in unseen}, {t: s for t, s in steps.items() if t not in lost}, ending)
+    some = built(
+        {t: s for t, s in seen.items() if t // 2 not in unseen},
+        {t: s for t, s in steps.items() if t not in lost},
+        ending,
+    )
     for tick, transition in some.items():
         for name, value in vars(transition).items():
             if not (name.startswith('next') and transition.discount == 0):

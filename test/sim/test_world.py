@@ -30,8 +30,12 @@ def put(world: World, across: tuple[float, float], depth: float) -> None:
 def test_plugged_in_is_deep_in_the_socket_and_nowhere_else(world: World) -> None:
     assert not world.success()
     for across, depth, success in (
-        ((0, 0), 0.0105, True), ((0, 0), 0.0085, False), ((0, 0), -0.01, False), ((0.004, 0), 0.0105, False), ((0, -0.004), 0.0105, False),
-    ):  # fmt: skip
+        ((0, 0), 0.0105, True),
+        ((0, 0), 0.0085, False),
+        ((0, 0), -0.01, False),
+        ((0.004, 0), 0.0105, False),
+        ((0, -0.004), 0.0105, False),
+    ):
         put(world, across, depth)
         np.testing.assert_allclose(world.tip_in_socket(), [*across, -depth], atol=1e-4)
         assert world.success() == success

@@ -1,5 +1,6 @@
 """The RL token: a causal decoder, an encoder that belongs to one VLA, and a report that notices a blind token."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,13 @@ torch.set_num_threads(1)
 ROBOT = load(RobotProfile, 'single_arm')
 M, WIDTH = 6, 16
 SIZES = TokenSizes(M, WIDTH, token_dim=8, heads=2, layers=2)
+
+
+@pytest.fixture(autouse=True)
+def _denormal_numbers() -> Iterator[None]:
+    """Learning flushes denormal numbers to zero in the whole process; other tests need them."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 def test_decoder_is_causal() -> None:
@@ -55,7 +63,8 @@ def test_training_makes_a_token_that_the_report_finds_useful_and_a_blind_one_is_
     hidden = torch.randn(200, 3)
     prefix = (hidden @ torch.randn(3, M * WIDTH) + 2.0).view(200, M, WIDTH).half()
     some = examples(200)
-    model, curve = train(prefix, some, TokenTraining(steps=150, batch=32, learning_rate=3e-3, token_dim=8), lambda *_: None)
+    plan = TokenTraining(steps=150, batch=32, learning_rate=3e-3, token_dim=8)
+    model, curve = train(prefix, some, plan, lambda *_: None)
     report = gaps(model, prefix, some)
     assert report['relative_error'] < 0.5 and curve[-1]['step'] == 150
     assert report['zero_gap'] > 0.2 and report['shuffled_gap'] > 0.2

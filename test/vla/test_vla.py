@@ -1,5 +1,7 @@
 """The built-in VLA: words, units, weights files, and that it learns."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,13 @@ ROBOT, TWO_ARMS = load(RobotProfile, 'single_arm'), load(RobotProfile, 'bimanual
 HOME, D = home(ROBOT), ROBOT.action_dim
 
 
+@pytest.fixture(autouse=True)
+def _denormal_numbers() -> Iterator[None]:
+    """Learning flushes denormal numbers to zero in the whole process; other tests need them."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 def test_instructions_are_words_without_case_and_punctuation() -> None:
     tokens = tokenize('Plug it in!')
     assert tokens.shape == (WORDS,) and (tokens == tokenize('plug, IT in')).all()
@@ -39,7 +48,7 @@ def synthetic_examples(count: int = 40, episodes: int = 10) -> Examples:
     random = np.random.default_rng(0)
     bright = random.integers(0, 2, count)
     size = ROBOT.image_size
-    images = np.clip(bright[:, None, None, None, None] * 200 + random.integers(0, 50, (count, 1, size, size, 3)), 0, 255)
+    images = bright[:, None, None, None, None] * 200 + random.integers(0, 50, (count, 1, size, size, 3))
     features = random.normal(0, 0.01, (count, 19))
     deltas = np.where(bright, 1.0, -1.0)[:, None, None] * np.linspace(0, 0.02, 10)[:, None] * np.ones(D)
     goal = np.where(bright, 1.0, -1.0)[:, None] * np.ones(4)
@@ -115,6 +124,19 @@ def test_weights_come_back_as_they_were_and_frozen(tmp_path: Path) -> None:
     assert np.abs(first.reference).max() <= normalisation.REFERENCE_LIMIT
 
 
+def test_references_are_in_the_units_of_the_demonstrations_and_limited(tmp_path: Path) -> None:
+    path = tmp_path / 'vla.safetensors'
+    model, unit = tiny_weights.vla(ROBOT)
+    mean = np.linspace(-5, 5, 20)[:, None] * np.ones(D)
+    weights.save(
+        path, model, replace(unit, chunk_mean=mean, chunk_deviation=np.zeros((20, D))), ROBOT.name, ['plug it in']
+    )
+    look = Look(np.zeros((1, 96, 96, 3), np.uint8), HOME, np.zeros(D), HOME)
+    np.testing.assert_allclose(
+        BuiltinBackend(path, ROBOT).infer([look], 'plug it in').reference[0], np.clip(mean, -3, 3), atol=1e-6
+    )
+
+
 def refused(path: Path, robot: RobotProfile = ROBOT) -> str:
     with pytest.raises(UserError) as error:
         BuiltinBackend(path, robot)
@@ -134,8 +156,10 @@ def test_wrong_weights_files_are_refused_in_one_line(tmp_path: Path) -> None:
     path.write_bytes(data)
     tensors, metadata = load_file(path), weights.read_tensors(path, 'vla', '')[1]
     for changes, message in (
-        ({'kind': 'rl_token'}, 'is no vla file'), ({'sizes': '{"cameras": 1}'}, 'does not fit'), ({'sizes': '?'}, 'does not fit'),
-    ):  # fmt: skip
+        ({'kind': 'rl_token'}, 'is no vla file'),
+        ({'sizes': '{"cameras": 1}'}, 'does not fit'),
+        ({'sizes': '?'}, 'does not fit'),
+    ):
         save_file(tensors, path, metadata | changes)
         assert message in refused(path)
     for missing in ('normalisation.scale', 'network.place'):
