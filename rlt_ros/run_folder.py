@@ -16,7 +16,7 @@ import sys
 import yaml
 
 from rlt_ros import __version__, graph
-from rlt_ros.config import Method, RobotProfile, Task, config_hash, load, validate
+from rlt_ros.config import Method, RobotProfile, Task, check_fit, config_hash, load, validate
 from rlt_ros.errors import UserError
 from rlt_ros.paths import share
 
@@ -36,6 +36,7 @@ def prepare(arguments: Mapping[str, graph.Value]) -> Path:
     values['run_folder'] = str(folder)
     configurations = {'robot': load(RobotProfile, str(values['robot'])), 'task': load(Task, str(values['task'])),
                       'method': load(Method, str(values['method']))}
+    check_fit(configurations['robot'], configurations['method'])
     specs = graph.nodes(values)
     check_parameters(specs, str(values['config'] or 'arguments'))
     config = {

@@ -41,8 +41,8 @@ def collect(
 
 
 def train_vla(
-    dataset: Dataset = Path('datasets/ethernet'), robot: Robot = 'bimanual', task: Task = 'ethernet', out: Out = None, steps: Steps = 2400,
-    batch: Batch = 64, seed: Seed = 0, threads: Threads = 2,
+    dataset: Dataset = Path('datasets/ethernet'), robot: Robot = 'bimanual', task: Task = 'ethernet', out: Out = None,
+    steps: Steps = 2400, batch: Batch = 64, seed: Seed = 0, threads: Threads = 2,
 ) -> None:  # fmt: skip
     """Train the built-in VLA on demonstrations and write weights and model card."""
     from rlt_ros import config

@@ -7,6 +7,7 @@ from typing import Any
 from builtin_interfaces.msg import Time
 import numpy as np
 import rclpy
+from rclpy.executors import ExternalShutdownException
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -44,7 +45,7 @@ def run(node_class: type[Node]) -> int:
     except UserError as error:
         print(f'{node_class.__name__}: {error}', file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ExternalShutdownException):  # the latter: the node has ended its own work
         pass
     finally:
         stopping = True

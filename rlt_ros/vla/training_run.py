@@ -22,7 +22,9 @@ from rlt_ros.vla.train import VlaTraining, train
 EVALUATION_EPISODES, EVALUATION_SEED = 50, [0, 5]  # starts that no demonstration was recorded from
 
 
-def run(profile: RobotProfile, task: Task, method: Method, dataset: Path, out: Path, plan: VlaTraining, threads: int) -> dict:
+def run(
+    profile: RobotProfile, task: Task, method: Method, dataset: Path, out: Path, plan: VlaTraining, threads: int
+) -> dict:  # fmt: skip
     """Train, save, probe and write the card; returns the card's new facts."""
     torch.set_num_threads(threads)
     started = time.monotonic()

@@ -75,8 +75,13 @@ def test_biases_and_layers_must_have_their_shape() -> None:
     good = {'w0': torch.zeros(S + A, 4), 'b0': torch.zeros(4), 'w1': torch.zeros(4, A), 'b1': torch.zeros(A)}
     as_bytes = lambda **changes: save(good | changes)  # noqa: E731
     assert (opened(as_bytes()).mean(np.ones(S), np.ones(A)) == 1).all()
-    for changes in ({'b0': torch.zeros(4, 1)}, {'b1': torch.zeros(())}, {'w1': torch.zeros(5, A)}, {'w1': torch.zeros(4)},
-                    {'b0': torch.zeros(4, dtype=torch.bfloat16)}):  # fmt: skip
+    for changes in (
+        {'b0': torch.zeros(4, 1)},
+        {'b1': torch.zeros(())},
+        {'w1': torch.zeros(5, A)},
+        {'w1': torch.zeros(4)},
+        {'b0': torch.zeros(4, dtype=torch.bfloat16)},
+    ):
         with pytest.raises(ValueError):
             opened(as_bytes(**changes))
     del good['b0']
