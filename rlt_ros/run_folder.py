@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-import hashlib
 import importlib
 from importlib.metadata import PackageNotFoundError, version
 import json
@@ -15,10 +14,11 @@ import sys
 
 import yaml
 
-from rlt_ros import __version__, graph
+from rlt_ros import __version__, graph, weights_files
 from rlt_ros.config import Method, RobotProfile, Task, check_fit, config_hash, load, validate
 from rlt_ros.errors import UserError
 from rlt_ros.paths import share
+from rlt_ros.weights_files import file_hash, path_of
 
 PACKAGES = ('torch', 'mujoco', 'numpy', 'pydantic', 'safetensors', 'opencv-python-headless', 'rclpy',
             'rmw_fastrtps_cpp')
@@ -39,6 +39,7 @@ def prepare(arguments: Mapping[str, graph.Value]) -> Path:
     check_fit(configurations['robot'], configurations['method'])
     specs = graph.nodes(values)
     check_parameters(specs, str(values['config'] or 'arguments'))
+    check_weights(specs, configurations['robot'].name)
     config = {
         'hash': config_hash(*configurations.values()),
         'arguments': values,
@@ -94,6 +95,13 @@ def check_parameters(specs: list[graph.NodeSpec], where: str) -> None:
         raise UserError('\n'.join(wrong))
 
 
+def check_weights(specs: list[graph.NodeSpec], robot: str) -> None:
+    """The weights that the nodes will load: there, whole, and made for each other; raises UserError."""
+    given = {spec.name: spec.parameters for spec in specs}
+    vla = path_of('vla', robot, given['vla_node'].get('weights', ''))
+    weights_files.check(vla, path_of('rl_token', robot, given['rl_token_node'].get('weights', '')))
+
+
 def check_network(namespace: str) -> socket.socket:
     """Refuse a ROS set-up that cannot work, and a second graph of the same domain and namespace on this machine.
 
@@ -141,14 +149,9 @@ def versions() -> dict[str, object]:
         'system': platform.platform(),
         'cpu': _cpu(),
         'cores': len(os.sched_getaffinity(0)),
-        'weights': {str(path.relative_to(weights)): sha256(path)
+        'weights': {str(path.relative_to(weights)): file_hash(path)
                     for path in sorted(weights.rglob('*')) if path.is_file()},
     }
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file as hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _commit() -> str:

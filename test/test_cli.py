@@ -161,7 +161,7 @@ def test_a_run_is_resumed_as_what_it_was(rlt):
     assert rlt('demo', '--headless', '--name', 'a', '--method', './own.yaml', '--resume')[0] == 0
     code, _, err = rlt('demo', '--headless', '--name', 'a', '--method', './own.yaml', '--resume', '--seed', '1')
     assert code == 2 and 'its seed is 0, not 1' in err
-    Path('own.yaml').write_text('name: own\nchunk: 9\n')
+    Path('own.yaml').write_text('name: own\nchunk: 6\n')
     code, _, err = rlt('demo', '--headless', '--name', 'a', '--method', './own.yaml', '--resume')
     assert code == 2 and 'the method file changed' in err
 

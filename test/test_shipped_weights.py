@@ -10,13 +10,12 @@ import torch
 from rlt_ros.bench.lockstep import open_lockstep
 from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.token.backend import TokenBackend
-from rlt_ros.token.backend import default_weights as token_weights
 from rlt_ros.vla.builtin import BuiltinBackend
-from rlt_ros.vla.builtin import default_weights as vla_weights
+from rlt_ros.weights_files import path_of
 
 torch.set_num_threads(1)
 ROBOT = load(RobotProfile, 'bimanual')
-FILES = [vla_weights(ROBOT.name), token_weights(ROBOT.name)]
+FILES = [path_of('vla', ROBOT.name), path_of('rl_token', ROBOT.name)]
 
 
 def test_vla_and_token_belong_to_each_other_and_to_the_robot() -> None:

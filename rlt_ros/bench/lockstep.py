@@ -18,9 +18,8 @@ from rlt_ros.rl.policy import unpack
 from rlt_ros.rl.transitions import Ending, Seen, Step, TransitionBuilder
 from rlt_ros.sim.world import World
 from rlt_ros.token.backend import TokenBackend
-from rlt_ros.token.backend import default_weights as token_weights
 from rlt_ros.vla.builtin import BuiltinBackend, Look
-from rlt_ros.vla.builtin import default_weights as vla_weights
+from rlt_ros.weights_files import path_of
 
 BATCH = 16
 
@@ -124,8 +123,8 @@ class LockStep:
 
 def open_lockstep(profile: RobotProfile, task: Task, method: Method, seed: int | list[int]) -> LockStep:
     """A runner with the robot's shipped VLA and RL token."""
-    vla = BuiltinBackend(vla_weights(profile.name), profile)
-    return LockStep(profile, task, method, vla, TokenBackend(token_weights(profile.name), vla.hash), seed)
+    vla = BuiltinBackend(path_of('vla', profile.name), profile)
+    return LockStep(profile, task, method, vla, TokenBackend(path_of('rl_token', profile.name), vla.hash), seed)
 
 
 def throughput(results: list[Result], rate: float) -> float:

@@ -46,12 +46,12 @@ def train_vla(
 ) -> None:  # fmt: skip
     """Train the built-in VLA on demonstrations and write weights and model card."""
     from rlt_ros import config
-    from rlt_ros.vla.builtin import default_weights
     from rlt_ros.vla.train import VlaTraining
     from rlt_ros.vla.training_run import run
+    from rlt_ros.weights_files import path_of
 
     profile = config.load(config.RobotProfile, robot)
-    path = out or default_weights(profile.name)
+    path = out or path_of('vla', profile.name)
     its_task, method = config.load(config.Task, task), config.load(config.Method, 'rlt')
     run(profile, its_task, method, dataset, path, VlaTraining(steps=steps, batch=batch, seed=seed), threads)
     Console().print(f'{path}, card: {path.with_suffix(".md")}')
@@ -64,13 +64,12 @@ def train_token(
 ) -> None:  # fmt: skip
     """Train the RL token on the frozen VLA's prefix embeddings and write weights and card."""
     from rlt_ros import config
-    from rlt_ros.token.backend import default_weights
     from rlt_ros.token.train import TokenTraining
     from rlt_ros.token.training_run import run
-    from rlt_ros.vla.builtin import default_weights as default_vla_weights
+    from rlt_ros.weights_files import path_of
 
     profile = config.load(config.RobotProfile, robot)
-    path = out or default_weights(profile.name)
+    path = out or path_of('rl_token', profile.name)
     plan = TokenTraining(steps=steps, batch=batch, seed=seed)
-    run(profile, dataset, vla or default_vla_weights(profile.name), path, plan, threads)
+    run(profile, dataset, vla or path_of('vla', profile.name), path, plan, threads)
     Console().print(f'{path}, card: {path.with_suffix(".md")}')

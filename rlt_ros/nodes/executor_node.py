@@ -2,7 +2,6 @@
 
 import gc
 import os
-from pathlib import Path
 import sys
 import threading
 import time
@@ -19,13 +18,13 @@ from rlt_ros.config import Method, RobotProfile, Strict, load
 from rlt_ros.control.executor import Executed, Executor
 from rlt_ros.control.ticks import DeadlineClock, Ticks
 from rlt_ros.msg import ActionChunk, EpisodeState, ExecutedStep, Intervention, Policy, RlState
-from rlt_ros.paths import share
 from rlt_ros.rl.policy import unpack
 from rlt_ros.ros.messages import seen_from_message
 from rlt_ros.ros.node import fill_array, ns_to_stamp, run, stamp_to_ns
 from rlt_ros.ros.parameters import declare
 from rlt_ros.ros.qos import COMMAND, EVERY_CHANGE, LATCHED, RELIABLE, STORED
 from rlt_ros.vla import normalisation
+from rlt_ros.weights_files import path_of
 
 INTERVENTION_TIMEOUT = 0.25  # s without a message: released
 
@@ -46,9 +45,7 @@ class ExecutorNode(Node):
         parameters = declare(self, Parameters)
         self.profile = profile = load(RobotProfile, parameters.robot)
         self.method = load(Method, parameters.method)
-        name = 'vla' if profile.name == 'bimanual' else f'vla_{profile.name}'
-        path = Path(parameters.vla_weights) if parameters.vla_weights else share() / 'weights' / f'{name}.safetensors'
-        unit = normalisation.load(path, profile)
+        unit = normalisation.load(path_of('vla', profile.name, parameters.vla_weights), profile)
         self.core = Executor(profile, self.method, unit.scale, parameters.seed)
         self.lock = threading.Lock()
         self.position: np.ndarray | None = None

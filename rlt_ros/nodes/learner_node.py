@@ -22,7 +22,7 @@ from rlt_ros.ros.node import fill_array, run, stamp_to_ns
 from rlt_ros.ros.parameters import declare
 from rlt_ros.ros.qos import EVERY_CHANGE, LATCHED, RELIABLE, STORED
 from rlt_ros.vla import normalisation
-from rlt_ros.vla.builtin import default_weights
+from rlt_ros.weights_files import path_of
 
 SLICE = 0.02  # s of updates between looks at the messages
 CHECKPOINT_PERIOD = 30.0  # s
@@ -48,7 +48,7 @@ class LearnerNode(Node):
         torch.set_flush_denormal(True)
         self.profile = load(RobotProfile, parameters.robot)
         self.method = load(Method, parameters.method)
-        path = Path(parameters.vla_weights) if parameters.vla_weights else default_weights(self.profile.name)
+        path = path_of('vla', self.profile.name, parameters.vla_weights)
         builder = TransitionBuilder(self.method, normalisation.load(path, self.profile).scale)
         self.assembly = Assembly(builder)
         self.learner: Learner | None = None

@@ -1,6 +1,5 @@
 """The frozen RL-token encoder: prefix embeddings in, RL states out."""
 
-from pathlib import Path
 import sys
 import time
 
@@ -13,9 +12,8 @@ from rlt_ros.msg import RlState, VlaOutput
 from rlt_ros.ros.node import fill_array, read_array, run, stamp_to_ns
 from rlt_ros.ros.parameters import declare
 from rlt_ros.ros.qos import RELIABLE, STORED
-from rlt_ros.token.backend import TokenBackend, default_weights
-from rlt_ros.vla.builtin import default_weights as default_vla_weights
-from rlt_ros.vla.weights import file_hash
+from rlt_ros.token.backend import TokenBackend
+from rlt_ros.weights_files import file_hash, path_of
 
 
 class Parameters(Strict):
@@ -32,9 +30,8 @@ class RlTokenNode(Node):
         super().__init__('rl_token_node')
         parameters = declare(self, Parameters)
         profile = load(RobotProfile, parameters.robot)
-        vla = Path(parameters.vla_weights) if parameters.vla_weights else default_vla_weights(profile.name)
-        path = Path(parameters.weights) if parameters.weights else default_weights(profile.name)
-        self.vla_hash = file_hash(vla)
+        path = path_of('rl_token', profile.name, parameters.weights)
+        self.vla_hash = file_hash(path_of('vla', profile.name, parameters.vla_weights))
         self.token = TokenBackend(path, self.vla_hash, parameters.device)
         sizes = self.token.model.sizes
         self.shape = (sizes.tokens, sizes.width)

@@ -5,14 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlt_ros.paths import share
 from rlt_ros.token import weights
-from rlt_ros.vla.weights import file_hash
-
-
-def default_weights(robot: str) -> Path:
-    """Where a robot's RL token is kept."""
-    return share() / 'weights' / ('rl_token.safetensors' if robot == 'bimanual' else f'rl_token_{robot}.safetensors')
+from rlt_ros.weights_files import file_hash
 
 
 class TokenBackend:

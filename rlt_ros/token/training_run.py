@@ -16,6 +16,7 @@ from rlt_ros.token.report import gaps
 from rlt_ros.token.train import TokenTraining, prefixes, train
 from rlt_ros.vla import weights as vla_weights
 from rlt_ros.vla.examples import load_examples
+from rlt_ros.weights_files import file_hash
 
 
 def run(profile: RobotProfile, dataset: Path, vla: Path, out: Path, plan: TokenTraining, threads: int) -> dict:
@@ -23,7 +24,7 @@ def run(profile: RobotProfile, dataset: Path, vla: Path, out: Path, plan: TokenT
     torch.set_num_threads(threads)
     started = time.monotonic()
     network, unit = vla_weights.load(vla, profile)
-    vla_hash = vla_weights.file_hash(vla)
+    vla_hash = file_hash(vla)
     with progress() as bars:
         bar = bars.add_task('reading demonstrations', total=1, note='')
         examples = load_examples(dataset, profile, network.sizes.horizon)

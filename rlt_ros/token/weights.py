@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 from rlt_ros.errors import UserError
 from rlt_ros.token.model import RlToken, TokenSizes
 from rlt_ros.vla.model import GOAL_SIZE
-from rlt_ros.vla.weights import file_hash, read_tensors
+from rlt_ros.vla.weights import read_tensors
+from rlt_ros.weights_files import file_hash
 
 
 def save(path: Path, model: RlToken, vla_hash: str) -> str:
@@ -22,7 +23,7 @@ def save(path: Path, model: RlToken, vla_hash: str) -> str:
 
 def load(path: Path, vla_hash: str) -> RlToken:
     """Frozen, in evaluation mode. Raises UserError where it is missing, damaged or was trained on another VLA."""
-    tensors, metadata = read_tensors(path, 'rl_token', 'rlt train token')
+    tensors, metadata = read_tensors(path, 'rl_token')
     if metadata.get('vla_hash') != vla_hash:
         raise UserError(
             f'{path} was trained on the VLA with hash {metadata.get("vla_hash", "none")[:12]}, '

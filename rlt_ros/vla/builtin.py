@@ -9,12 +9,12 @@ import torch
 from rlt_ros.config import RobotProfile
 from rlt_ros.control.kinematics import Kinematics
 from rlt_ros.errors import UserError
-from rlt_ros.paths import share
 from rlt_ros.vla import weights
 from rlt_ros.vla.examples import home
 from rlt_ros.vla.language import tokenize
 from rlt_ros.vla.normalisation import REFERENCE_LIMIT
 from rlt_ros.vla.proprioception import Proprioception
+from rlt_ros.weights_files import file_hash
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,6 @@ class VlaResult:
     proprioception: np.ndarray  # (B, P) float32, normalised
 
 
-def default_weights(robot: str) -> Path:
-    """Where a robot's VLA is kept."""
-    return share() / 'weights' / ('vla.safetensors' if robot == 'bimanual' else f'vla_{robot}.safetensors')
-
-
 class BuiltinBackend:
     """Frozen. Deterministic for a seed and a sequence of calls."""
 
@@ -54,7 +49,7 @@ class BuiltinBackend:
             ) from None
         self.model, self.unit = weights.load(path, profile)
         self.model.to(self.device)
-        self.hash = weights.file_hash(path)
+        self.hash = file_hash(path)
         self.feel = Proprioception(Kinematics(profile), home(profile))
         if self.feel.pose_size != self.model.sizes.proprioception:
             raise UserError(

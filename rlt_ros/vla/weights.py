@@ -1,6 +1,5 @@
 """The built-in VLA's file: safetensors with the network, the normalisation and the sizes; no pickle."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -14,29 +13,17 @@ from rlt_ros.errors import UserError
 from rlt_ros.vla import normalisation as units
 from rlt_ros.vla.model import BuiltinVla, VlaSizes
 from rlt_ros.vla.normalisation import Normalisation
+from rlt_ros.weights_files import MAKE, file_hash, metadata
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a weights file, hex; raises UserError where there is none."""
-    if not path.is_file():
-        raise UserError(f'weights file {path} does not exist; make it with: rlt train vla, then rlt train token')
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def read_tensors(path: Path, kind: str, how: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def read_tensors(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Tensors and metadata of a weights file of a kind; raises UserError that says how to make one."""
-    if not path.is_file():
-        raise UserError(f'weights file {path} does not exist; make it with: {how}')
+    found = metadata(path, kind)
     try:
         with safe_open(path, 'pt') as file:
-            metadata = file.metadata() or {}
-            if metadata.get('kind') != kind:
-                raise UserError(
-                    f'{path} is no {kind} file (kind: {metadata.get("kind", "none")}); make one with: {how}'
-                )
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, found  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f'{path} is damaged: {error}; make it anew with: {how}') from None
+        raise UserError(f'{path} is damaged: {error}; make it anew with: {MAKE[kind]}') from None
 
 
 def save(path: Path, model: BuiltinVla, normalisation: Normalisation, robot: str, instructions: list[str]) -> str:
@@ -44,23 +31,23 @@ def save(path: Path, model: BuiltinVla, normalisation: Normalisation, robot: str
     tensors = {f'network.{name}': value.detach().contiguous() for name, value in model.state_dict().items()}
     for name in units.FIELDS:
         tensors[f'normalisation.{name}'] = torch.from_numpy(np.ascontiguousarray(getattr(normalisation, name)))
-    metadata = {
+    about = {
         'kind': 'vla',
         'sizes': json.dumps(model.sizes.as_dict()),
         'robot': robot,
         'instructions': json.dumps(instructions),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, metadata)
+    save_file(tensors, path, about)
     path.chmod(0o644)  # safetensors leaves it to its owner alone
     return file_hash(path)
 
 
 def load(path: Path, profile: RobotProfile) -> tuple[BuiltinVla, Normalisation]:
     """Network in evaluation mode and normalisation. Raises UserError where the file is wrong or for another robot."""
-    tensors, metadata = read_tensors(path, 'vla', 'rlt train vla')
+    tensors, found = read_tensors(path, 'vla')
     try:
-        sizes = VlaSizes(**json.loads(metadata['sizes']))
+        sizes = VlaSizes(**json.loads(found['sizes']))
         model = BuiltinVla(sizes)
         model.load_state_dict({k.removeprefix('network.'): v for k, v in tensors.items() if k.startswith('network.')})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -69,7 +56,7 @@ def load(path: Path, profile: RobotProfile) -> tuple[BuiltinVla, Normalisation]:
     wanted = (len(profile.cameras), profile.image_size, profile.action_dim)
     if (sizes.cameras, sizes.image_size, sizes.action_dim) != wanted:
         raise UserError(
-            f'{path} was trained for robot {metadata.get("robot")} with (cameras, image size, action size) = '
+            f'{path} was trained for robot {found.get("robot")} with (cameras, image size, action size) = '
             f'{(sizes.cameras, sizes.image_size, sizes.action_dim)}; robot {profile.name} has {wanted}'
         )
     return model.eval().requires_grad_(False), units.load(path, profile)

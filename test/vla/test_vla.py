@@ -154,7 +154,7 @@ def test_wrong_weights_files_are_refused_in_one_line(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         assert 'damaged' in refused(path)
     path.write_bytes(data)
-    tensors, metadata = load_file(path), weights.read_tensors(path, 'vla', '')[1]
+    tensors, metadata = load_file(path), weights.read_tensors(path, 'vla')[1]
     for changes, message in (
         ({'kind': 'rl_token'}, 'is no vla file'),
         ({'sizes': '{"cameras": 1}'}, 'does not fit'),

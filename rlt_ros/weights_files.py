@@ -1,0 +1,57 @@
+"""Where weights files are, and whether they are whole and belong together. Needs no torch."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from rlt_ros.errors import UserError
+from rlt_ros.paths import share
+
+MAKE = {'vla': 'rlt train vla', 'rl_token': 'rlt train token'}
+
+
+def path_of(kind: str, robot: str, given: str = '') -> Path:
+    """The file given, else a robot's own in weights/. kind: vla or rl_token."""
+    if given:
+        return Path(given)
+    return share() / 'weights' / (f'{kind}.safetensors' if robot == 'bimanual' else f'{kind}_{robot}.safetensors')
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hex; raises UserError where there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f'weights file {path} cannot be read: {error.strerror}') from None
+
+
+def metadata(path: Path, kind: str) -> dict[str, str]:
+    """What a weights file says of itself. Raises UserError where it is missing, damaged, or of another kind."""
+    how = MAKE[kind]
+    if not path.is_file():
+        raise UserError(f'weights file {path} does not exist; make it with: {how}')
+    try:
+        with safe_open(path, 'np') as file:
+            found = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f'{path} is damaged: {error}; make it anew with: {how}') from None
+    if found.get('kind') != kind:
+        raise UserError(f'{path} is no {kind} file (kind: {found.get("kind", "none")}); make one with: {how}')
+    return found
+
+
+def check(vla: Path, token: Path) -> None:
+    """Both files whole, as their model cards say, and the token trained on this VLA; raises UserError."""
+    metadata(vla, 'vla')
+    trained_on = metadata(token, 'rl_token').get('vla_hash', 'none')
+    for path, kind in ((vla, 'vla'), (token, 'rl_token')):
+        card = path.with_suffix('.json')
+        if card.is_file() and json.loads(card.read_text()).get('sha256') != file_hash(path):
+            raise UserError(f'{path} is not the file of its model card {card.name}: damaged or replaced; {MAKE[kind]}')
+    if trained_on != file_hash(vla):
+        raise UserError(
+            f'{token} was trained on the VLA with hash {trained_on[:12]}, the VLA in use has {file_hash(vla)[:12]}; '
+            f'train a matching one with: {MAKE["rl_token"]}'
+        )
