@@ -27,8 +27,8 @@ def start(tmp_path, ros_domain):
     started: list[subprocess.Popen] = []
 
     def run(*words: str) -> subprocess.Popen:
-        command = [sys.executable, '-m', 'rlt_ros.cli', 'demo', '--headless', '--name', 'short',
-                   '--task', str(tmp_path / 'task.yaml'), '--method', str(tmp_path / 'method.yaml'), *words]  # fmt: skip
+        files = ['--task', str(tmp_path / 'task.yaml'), '--method', str(tmp_path / 'method.yaml')]
+        command = [sys.executable, '-m', 'rlt_ros.cli', 'demo', '--headless', '--name', 'short', *files, *words]
         started.append(subprocess.Popen(
             command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True,
