@@ -157,10 +157,10 @@ class Method(Strict):
     critic_updates_per_actor_update: int = Field(default=2, ge=1, le=20)
     updates_per_transition: float = Field(default=5.0, gt=0, le=100, description='UTD, a cap')
     warmup_episodes: int = Field(
-        default=20, ge=0, le=1000, description='episodes of the VLA with noise before the actor takes over'
+        default=10, ge=0, le=1000, description='episodes of the VLA with noise before the actor takes over'
     )
     first_updates: int = Field(
-        default=1000, ge=0, le=100000, description='updates before the first policy is published'
+        default=3000, ge=0, le=100000, description='updates before the first policy is published'
     )
     evaluation_episodes: int = Field(
         default=50, ge=0, le=1000, description='episodes of the frozen VLA before learning, without noise, not stored'
