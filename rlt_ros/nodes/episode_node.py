@@ -39,7 +39,7 @@ class Parameters(Strict):
     reset: Literal['service', 'person'] = Field(
         default='service', description='service: call reset_robot and go; person: wait for episode/start'
     )
-    reset_seconds: float = Field(default=0.8, ge=0, le=600, description='s the scene has to come to rest after a reset')
+    reset_seconds: float = Field(default=0.5, ge=0, le=600, description='s the scene has to come to rest after a reset')
 
 
 class EpisodeNode(Node):
