@@ -60,7 +60,7 @@ def train_vla(
 def train_token(
     dataset: Dataset = Path('datasets/ethernet'), robot: Robot = 'bimanual', out: Out = None,
     vla: Annotated[Path | None, typer.Option(help="the VLA's weights; default: the robot's own")] = None,
-    steps: Steps = 3500, batch: Batch = 24, seed: Seed = 0, threads: Threads = 2,
+    steps: Steps = 2500, batch: Batch = 24, seed: Seed = 0, threads: Threads = 2,
 ) -> None:  # fmt: skip
     """Train the RL token on the frozen VLA's prefix embeddings and write weights and card."""
     from rlt_ros import config

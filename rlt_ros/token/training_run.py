@@ -27,7 +27,7 @@ def run(profile: RobotProfile, dataset: Path, vla: Path, out: Path, plan: TokenT
     vla_hash = file_hash(vla)
     with progress() as bars:
         bar = bars.add_task('reading demonstrations', total=1, note='')
-        examples = load_examples(dataset, profile, network.sizes.horizon)
+        examples = load_examples(dataset, profile, network.sizes.horizon, plan.every)
         bars.update(bar, advance=1, note=f'{len(examples.images)} observations')
         bar = bars.add_task('prefix embeddings', total=len(examples.images), note='')
         prefix = prefixes(network, unit, examples, lambda done, _: bars.update(bar, completed=done))

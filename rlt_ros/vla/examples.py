@@ -1,6 +1,6 @@
 """Training examples from demonstrations: what the VLA sees, and the chunk and goal that followed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,12 @@ class Examples:
         """(T,) bool: validation episodes."""
         return self.episode % HELD_OUT == HELD_OUT - 1
 
+    def thinned(self, every: int) -> 'Examples':
+        """Every so manieth observation."""
+        return replace(
+            self, **{f.name: getattr(self, f.name)[::every] for f in fields(self) if f.name != 'instructions'}
+        )
+
 
 def home(profile: RobotProfile) -> np.ndarray:
     return np.array([joint.home for joint in profile.joints])
@@ -56,8 +62,8 @@ def from_episode(
     return features, deltas.astype(np.float32), (np.array(goals) / GOAL_UNIT).astype(np.float32)
 
 
-def load_examples(folder: Path, profile: RobotProfile, horizon: int) -> Examples:
-    """All examples of a data set; raises UserError when it was recorded on a robot of another shape."""
+def load_examples(folder: Path, profile: RobotProfile, horizon: int, every: int = 1) -> Examples:
+    """Every so manieth observation of a data set; raises UserError when it is of a robot of another shape."""
     kinematics = Kinematics(profile)
     feel = Proprioception(kinematics, home(profile))
     columns: dict[str, list] = {
@@ -73,13 +79,14 @@ def load_examples(folder: Path, profile: RobotProfile, horizon: int) -> Examples
         if episode.instruction not in instructions:
             instructions.append(episode.instruction)
         features, deltas, goal = from_episode(episode, kinematics, feel, horizon)
+        features, deltas, goal = features[::every], deltas[::every], goal[::every]
         length = len(features)
-        columns['images'].append(episode.images)
+        columns['images'].append(episode.images[::every])
         columns['words'].append(np.tile(tokenize(episode.instruction), (length, 1)))
         columns['features'].append(features)
         columns['deltas'].append(deltas)
         columns['goal'].append(goal)
-        columns['tip'].append(episode.tip_in_socket)
+        columns['tip'].append(episode.tip_in_socket[::every])
         columns['episode'].append(np.full(length, number))
     if len(columns['episode']) < HELD_OUT:
         raise UserError(f'{folder} holds {len(columns["episode"])} episodes; at least {HELD_OUT} are needed')

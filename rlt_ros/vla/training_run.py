@@ -19,6 +19,7 @@ from rlt_ros.vla.examples import load_examples
 from rlt_ros.vla.model import VlaSizes
 from rlt_ros.vla.train import VlaTraining, train
 
+PROBE_EVERY = 4  # observations: neighbours look alike
 EVALUATION_EPISODES, EVALUATION_SEED = 50, [0, 5]  # starts that no demonstration was recorded from
 
 
@@ -39,10 +40,10 @@ def run(
 
         model, unit, curve = train(profile, examples, plan, report)
         sha256 = weights.save(out, model, unit, profile.name, examples.instructions)
-        bar = bars.add_task('probing the prefix', total=len(examples.images), note='')
-        prefix = prefixes(model, unit, examples, lambda done, _: bars.update(bar, completed=done))
-        fit_on = np.flatnonzero(~examples.held_out)
-        probe = offset_probe(principal_components(prefix, fit_on), examples)
+        some = examples.thinned(PROBE_EVERY)
+        bar = bars.add_task('probing the prefix', total=len(some.images), note='')
+        prefix = prefixes(model, unit, some, lambda done, _: bars.update(bar, completed=done))
+        probe = offset_probe(principal_components(prefix, np.flatnonzero(~some.held_out)), some)
     runner = LockStep(profile, task, method, BuiltinBackend(out, profile), None, EVALUATION_SEED)
     with progress() as bars:
         bar = bars.add_task('evaluating the VLA', total=EVALUATION_EPISODES, note='')
