@@ -39,15 +39,24 @@ def watch(run: Run) -> None:
         raise typer.Exit(0) from None
 
 
-def report(run: Run, as_json: Annotated[bool, typer.Option('--json', help='print summary.json only')] = False) -> None:
-    """Write summary.json and plots of a run and print its numbers."""
-    folder = find(run)
-    if as_json:
-        from rlt_ros.report.summary import summarise
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar='RUN...', help='run folders, or their names in runs/')],
+    as_json: Annotated[bool, typer.Option('--json', help='print summary.json only')] = False,
+    page: Annotated[Path | None, typer.Option(help='page (.md) to write the results of all runs to')] = None,
+) -> None:
+    """Write summary.json and plots of runs and print their numbers."""
+    folders = [find(run) for run in runs]
+    for folder in folders:
+        if as_json:
+            from rlt_ros.report.summary import summarise
 
-        print(json.dumps(summarise(folder), indent=2))
-    else:
-        report_on(folder, Console())
+            print(json.dumps(summarise(folder), indent=2))
+        else:
+            report_on(folder, Console())
+    if page is not None:
+        from rlt_ros.report.publish import publish
+
+        publish(folders, page)
 
 
 def report_on(folder: Path, console: Console) -> None:

@@ -1,0 +1,23 @@
+"""The results page: numbers of the runs' files, pictures beside it."""
+
+from pathlib import Path
+
+import runs
+
+from rlt_ros.report.plots import write_plots
+from rlt_ros.report.publish import publish
+from rlt_ros.report.summary import summarise
+
+
+def test_page_has_the_numbers_and_pictures_of_every_run(tmp_path: Path) -> None:
+    folders = [runs.write(tmp_path / 'first'), runs.write(tmp_path / 'second', online=0)]
+    write_plots(folders[0])
+    publish(folders, tmp_path / 'docs' / 'results.md')
+    page = (tmp_path / 'docs' / 'results.md').read_text()
+    summary = summarise(folders[0])
+    rows = [line for line in page.splitlines() if line.startswith('| first |')]
+    assert len(rows) == 2 and f' {summary["rlt"]["throughput_per_10min"]:.0f} ' in rows[1]
+    assert f'{summary["minutes_to_pass_vla"]:.1f} min' in rows[1]
+    assert sum(line.startswith('| second |') for line in page.splitlines()) == 1  # nothing online yet: no row for it
+    assert (tmp_path / 'docs' / 'images' / 'first-learning_curve.png').stat().st_size > 10_000
+    assert '(images/first-learning_curve.png)' in page
