@@ -5,7 +5,6 @@ import os
 
 import cv2
 from diagnostic_msgs.msg import DiagnosticArray
-from node_bench import NodeBench
 import numpy as np
 import pytest
 from sensor_msgs.msg import Image, JointState
@@ -13,21 +12,12 @@ from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from rlt_ros.config import RobotProfile, load
-from rlt_ros.msg import Observation
 from rlt_ros.ros.images import image_to_rgb, numpy_to_image
 from rlt_ros.ros.node import stamp_to_ns
 from rlt_ros.ros.qos import COMMAND, RELIABLE, SENSOR
 
 PROFILE = load(RobotProfile, 'bimanual')
 JOINTS = PROFILE.joint_names
-
-
-@pytest.fixture
-def bench(tmp_path, ros_domain):
-    bench = NodeBench(tmp_path, ros_domain)
-    bench.observations = bench.listen(Observation, 'observation', RELIABLE(10))
-    yield bench
-    bench.close()
 
 
 class Robot:

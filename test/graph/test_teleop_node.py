@@ -1,21 +1,12 @@
 """teleop_node as a process: Joy in, Intervention and EpisodeEvent out."""
 
-from node_bench import NodeBench
 import numpy as np
-import pytest
 from sensor_msgs.msg import Joy
 
 from rlt_ros.msg import EpisodeEvent, Intervention
 from rlt_ros.ros.qos import COMMAND, RELIABLE
 
 DEADMAN, SUCCESS = 10, 0
-
-
-@pytest.fixture
-def bench(tmp_path, ros_domain):
-    bench = NodeBench(tmp_path, ros_domain)
-    yield bench
-    bench.close()
 
 
 def test_takeover_events_and_silence(bench):

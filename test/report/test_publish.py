@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import runs
-
 from rlt_ros.report.plots import write_plots
 from rlt_ros.report.publish import publish
 from rlt_ros.report.summary import summarise
+import runs
 
 
 def test_page_has_the_numbers_and_pictures_of_every_run(tmp_path: Path) -> None:
