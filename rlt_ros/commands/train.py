@@ -26,7 +26,7 @@ def add(app: typer.Typer) -> None:
 
 def collect(
     out: Annotated[Path, typer.Option(help='folder of the data set')] = Path('datasets/ethernet'),
-    episodes: Annotated[int, typer.Option(min=1, max=100_000)] = 300,
+    episodes: Annotated[int, typer.Option(min=1, max=100_000)] = 800,
     task: Task = 'ethernet',
     robot: Robot = 'bimanual',
     seed: Seed = 0,
