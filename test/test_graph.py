@@ -68,7 +68,7 @@ def test_a_config_file_overrides_one_node(tmp_path, section):
     file.write_text(yaml.safe_dump(section))
     specs = {spec.name: spec.parameters for spec in graph.nodes({'config': str(file)})}
     assert specs['vla_node'] == {'robot': 'bimanual', 'task': 'ethernet', 'method': 'rlt', 'device': 'cuda', 'extra': 1}
-    assert specs['learner_node']['device'] == 'cpu'
+    assert specs['rl_token_node']['device'] == 'cpu'
 
 
 @pytest.mark.parametrize(('text', 'said'), [

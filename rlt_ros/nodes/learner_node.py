@@ -34,10 +34,8 @@ class Parameters(Strict):
     vla_weights: str = Field(
         default='', description="the VLA's weights file, for the action units; empty: the robot's own"
     )
-    run_folder: str = Field(default='', description='where journal and checkpoints go; empty: nothing is kept')
+    run_folder: str = Field(default='', description='journal and checkpoints; what it holds is read back')
     seed: int = Field(default=0, ge=0, description='of networks and sampling')
-    resume: bool = Field(default=False, description='go on from the journal and the last checkpoint')
-    device: str = Field(default='cpu', description='where the small networks are computed; cpu is fastest')
 
 
 class LearnerNode(Node):
