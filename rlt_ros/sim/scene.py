@@ -162,7 +162,7 @@ def build(profile: RobotProfile, clearance: float = 0.0003, timestep: float = 0.
  <light pos="0 0 1.5" dir="0 0 -1" castshadow="false" diffuse="0.5 0.5 0.5"/>
  <geom name="table" type="box" size="0.6 0.6 0.02" pos="0 0 -0.02" rgba="0.6 0.55 0.5 1" contype="1" conaffinity="2"/>
  {cameras_on(profile, 'world')}
- <camera name="audience" pos="0.35 -0.55 0.42" xyaxes="0.84 0.54 0 -0.27 0.42 0.87" fovy="42"/>
+ {camera('audience', (0.22, -0.36, 0.27), (0.0, 0.0, 0.075), (0.0, 0.0, 1.0), 34)}
  {arms}
  {socket(clearance)}
 </worldbody>
