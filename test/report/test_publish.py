@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
+import made_up_run
+
 from rlt_ros.report.plots import write_plots
 from rlt_ros.report.publish import publish
 from rlt_ros.report.summary import summarise
-import runs
 
 
 def test_page_has_the_numbers_and_pictures_of_every_run(tmp_path: Path) -> None:
-    folders = [runs.write(tmp_path / 'first'), runs.write(tmp_path / 'second', online=0)]
+    folders = [made_up_run.write(tmp_path / 'first'), made_up_run.write(tmp_path / 'second', online=0)]
     write_plots(folders[0])
     publish(folders, tmp_path / 'docs' / 'results.md')
     page = (tmp_path / 'docs' / 'results.md').read_text()

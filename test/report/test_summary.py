@@ -2,14 +2,14 @@
 
 import json
 
+import made_up_run
 import pytest
-import runs
 
 from rlt_ros.report.summary import describe, minutes_to, summarise, throughput, wilson, write_summary
 
 
 def episode(success, steps=100, minutes=0.0, number=1):
-    return runs.episode(number, 'online', success, steps, minutes)
+    return made_up_run.episode(number, 'online', success, steps, minutes)
 
 
 def test_throughput_counts_the_time_of_failures():
@@ -42,7 +42,7 @@ def test_passing_the_vla_needs_a_whole_window_of_episodes():
 
 
 def test_summary_of_a_run(tmp_path):
-    summary = write_summary(runs.write(tmp_path / 'run'))
+    summary = write_summary(made_up_run.write(tmp_path / 'run'))
     assert json.loads((tmp_path / 'run' / 'summary.json').read_text()) == summary
     assert summary['vla']['episodes'] == 50 and summary['rlt']['episodes'] == 50 and summary['episodes'] == 270
     assert summary['success_rate'] == summary['rlt']['success_rate'] > summary['vla']['success_rate']
@@ -55,7 +55,7 @@ def test_summary_of_a_run(tmp_path):
 
 
 def test_torn_and_foreign_lines_are_left_out(tmp_path):
-    folder = runs.write(tmp_path / 'run')
+    folder = made_up_run.write(tmp_path / 'run')
     whole = summarise(folder)
     for name in ('episodes.jsonl', 'metrics.jsonl'):
         text = (folder / name).read_text()
@@ -64,7 +64,7 @@ def test_torn_and_foreign_lines_are_left_out(tmp_path):
 
 
 def test_a_corrected_label_counts_once(tmp_path):
-    folder = runs.write(tmp_path / 'run')
+    folder = made_up_run.write(tmp_path / 'run')
     last = json.loads((folder / 'episodes.jsonl').read_text().splitlines()[-1])
     with (folder / 'episodes.jsonl').open('a') as file:
         file.write(json.dumps({**last, 'outcome': 'failure'}) + '\n')
