@@ -17,7 +17,7 @@ from rlt_ros.config import Strict
 from rlt_ros.errors import UserError
 
 sys.path.insert(0, str(Path(__file__).parent / 'report'))
-import runs  # noqa: E402
+import made_up_run  # noqa: E402
 
 
 class Parameters(Strict):
@@ -46,7 +46,7 @@ class Recorded:
         self.folder = folder
 
     async def run(self):
-        runs.write(self.folder / 'made')
+        made_up_run.write(self.folder / 'made')
         for file in (self.folder / 'made').glob('*.jsonl'):
             file.rename(self.folder / file.name)
         return self.code
