@@ -193,7 +193,7 @@ def test_a_ros_domain_that_cannot_be_is_refused(rlt, monkeypatch, domain):
 
 
 def test_report_and_watch_of_a_run(rlt, tmp_path):
-    folder = runs.write(tmp_path / 'runs' / 'a')
+    folder = made_up_run.write(tmp_path / 'runs' / 'a')
     status = json.loads((folder / 'status.json').read_text())
     (folder / 'status.json').write_text(json.dumps({**status, 'finished': True}))
     code, out, _ = rlt('report', 'a')
