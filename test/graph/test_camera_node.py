@@ -12,12 +12,19 @@ from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from rlt_ros.config import RobotProfile, load
+from rlt_ros.msg import Observation
 from rlt_ros.ros.images import image_to_rgb, numpy_to_image
 from rlt_ros.ros.node import stamp_to_ns
 from rlt_ros.ros.qos import COMMAND, RELIABLE, SENSOR
 
 PROFILE = load(RobotProfile, 'bimanual')
 JOINTS = PROFILE.joint_names
+
+
+@pytest.fixture
+def bench(bench):
+    bench.observations = bench.listen(Observation, 'observation', RELIABLE(10))
+    return bench
 
 
 class Robot:

@@ -4,7 +4,6 @@ import json
 
 import cv2
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from node_bench import NodeBench
 import numpy as np
 import pytest
 from sensor_msgs.msg import Image
@@ -70,8 +69,7 @@ class Run:
 
 
 @pytest.fixture
-def bench(tmp_path, ros_domain):
-    bench = NodeBench(tmp_path, ros_domain)
+def bench(bench):
     diagnostics = bench.listen(DiagnosticArray, '/diagnostics', RELIABLE(10))
 
     def values():
@@ -79,8 +77,7 @@ def bench(tmp_path, ros_domain):
         return {item.key: item.value for item in found[-1].values} if found else {}
 
     bench.values = values
-    yield bench
-    bench.close()
+    return bench
 
 
 def status(folder):
