@@ -1,6 +1,7 @@
 """Keeps the ROS traffic of the tests apart: from other machines, from other test runs, and from each other."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 import os
 
 import domain_coordinator
@@ -13,9 +14,15 @@ os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ.setdefault('MUJOCO_GL', 'egl')
 
 
+_domains = ExitStack()
+
+
 @pytest.fixture
 def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A ROS domain (1 to 100) that no other test uses meanwhile; set for this process and those it starts."""
-    with domain_coordinator.domain_id() as domain:
-        monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
-        yield domain
+    """A ROS domain (1 to 100) that no other test uses; set for this process and those it starts.
+
+    Kept until the process ends: what a killed node leaves in shared memory must not meet the next test.
+    """
+    domain = _domains.enter_context(domain_coordinator.domain_id())
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
+    yield domain

@@ -78,6 +78,11 @@ class NodeBench:
     def close(self) -> None:
         for process in self.processes:
             if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        for process in self.processes:
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
         self.node.destroy_node()
