@@ -9,7 +9,6 @@ from rlt_ros.config import Method
 from rlt_ros.rl.networks import Networks
 
 CRITICS = 2
-ACTION_LIMIT = 3.0  # normalised; beyond it no chunk goes
 
 
 @dataclass
