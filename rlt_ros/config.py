@@ -134,6 +134,20 @@ class Task(Strict):
     )
 
 
+class Shares(Strict):
+    """Parts of every batch by who made the transitions; a kind that has none yet leaves its part to the others."""
+
+    online: float = Field(ge=0, le=1, description='by the actor')
+    warmup: float = Field(ge=0, le=1, description='by the VLA with noise, before the actor took over')
+    human: float = Field(ge=0, le=1, description='with a person in control during any of their steps')
+
+    @model_validator(mode='after')
+    def _whole(self) -> 'Shares':
+        if abs(self.online + self.warmup + self.human - 1) > 1e-6:
+            raise ValueError(f'online {self.online} + warmup {self.warmup} + human {self.human} must be 1')
+        return self
+
+
 class Method(Strict):
     """How the robot learns. Section numbers are the RLT paper's; where it is silent, docs/method.md says why."""
 
@@ -164,6 +178,21 @@ class Method(Strict):
     )
     evaluation_episodes: int = Field(
         default=50, ge=0, le=1000, description='episodes of the frozen VLA before learning, without noise, not stored'
+    )
+    stride: int = Field(
+        default=2, ge=1, le=50, description='steps from the start of one stored transition to the next'
+    )
+    shares: Shares | None = Field(default=None, description='how batches are mixed; null: uniformly over all stored')
+    intervention: Literal['replace', 'keep'] = Field(
+        default='replace',
+        description="what a person's steps do to the stored reference: replace it (paper); keep it, and only the BC "
+        'term pulls to the person',
+    )
+    store_approach: bool = Field(
+        default=False, description='learn from the approach too; the paper stores the critical phase alone'
+    )
+    token_precision: Literal['float32', 'bfloat16'] = Field(
+        default='float32', description='of stored tokens and of products with them; bfloat16 is faster for large ones'
     )
     replay_capacity: int = Field(default=200_000, ge=1000, le=10_000_000, description='transitions')
     publish_period: float = Field(default=1.0, gt=0, le=60, description='s, between policy versions')
@@ -244,12 +273,18 @@ def _model_at(model: type[BaseModel], location: tuple[str | int, ...]) -> type[B
 
 
 def check_fit(profile: RobotProfile, method: Method) -> None:
-    """Raises UserError unless every chunk ends where the robot is observed: else no value could be bootstrapped."""
-    if method.chunk % profile.stride:
-        raise UserError(
-            f'method {method.name}: chunk = {method.chunk} is not allowed with robot {profile.name}, which is observed '
-            f'every {profile.stride} steps: it must be a multiple of {profile.stride}'
-        )
+    """Raises UserError unless transitions start, and chunks end, where the robot is observed.
+
+    Otherwise no value could be bootstrapped.
+    """
+    for name, value, of, step in (
+        ('stride', method.stride, f'robot {profile.name}, which is observed every {profile.stride} steps', profile.stride),
+        ('chunk', method.chunk, f'stride {method.stride}', method.stride),
+    ):  # fmt: skip
+        if value % step:
+            raise UserError(
+                f'method {method.name}: {name} = {value} is not allowed with {of}: it must be a multiple of {step}'
+            )
 
 
 def config_hash(*models: Strict) -> str:

@@ -11,13 +11,17 @@ from rlt_ros.bench.lockstep import LockStep, Result, open_lockstep
 from rlt_ros.config import Method, RobotProfile, Task
 from rlt_ros.rl import checkpoint
 from rlt_ros.rl.learner import Learner
+from rlt_ros.sim.scene import STIFF
+
+# seeds of starts, beside the run's own; none is used twice
+LEARNING, FINAL = 2, 7
 
 
 class Recorder:
     """episodes.jsonl and metrics.jsonl of a lock-step run."""
 
-    def __init__(self, folder: Path, rate: float):
-        self.folder, self.rate = folder, rate
+    def __init__(self, folder: Path, rate: float, method: Method):
+        self.folder, self.rate, self.method = folder, rate, method
         self.number, self.minutes, self.ticks = 0, 0.0, 0
 
     def add(
@@ -26,19 +30,23 @@ class Recorder:
         """One ended episode, the updates made after it and the seconds they took."""
         self.number += 1
         self.ticks += result.steps
-        if mode != 'evaluation':
+        if mode in ('warmup', 'online'):
             self.minutes += result.steps / self.rate / 60
-        version = learner.version if learner else 0
-        self._append('episodes.jsonl', {
+        record = {
             'episode': self.number, 'mode': mode, 'outcome': 'success' if result.success else 'timeout',
             'steps': result.steps, 'seconds': result.steps / self.rate, 'robot_minutes': self.minutes,
-            'policy_version': version, 'stamp': time.time(), 'penetration_mm': result.penetration * 1e3,
-        })  # fmt: skip
-        if learner is not None:
+            'policy_version': learner.version if learner else 0, 'stamp': time.time(),
+            'penetration_mm': result.penetration * 1e3,
+        }  # fmt: skip
+        if learner is not None and learner.learning and result.transitions:
+            record['q'] = learner.predicted(result.transitions).round(4).tolist()
+            record['returns'] = result.returns(self.method).round(4).tolist()
+        self._append('episodes.jsonl', record)
+        if learner is not None and fresh:
             self._append('metrics.jsonl', {
                 'time': time.time(), 'robot_minutes': self.minutes, 'updates': learner.agent.updates,
                 'updates_per_s': fresh / seconds if seconds else 0.0, 'transitions': learner.replay.added,
-                'policy_version': version, 'ticks': self.ticks, 'missed_ticks': 0, 'chunk_holds': 0,
+                'policy_version': learner.version, 'ticks': self.ticks, 'missed_ticks': 0, 'chunk_holds': 0,
                 **learner.agent.statistics,
             })  # fmt: skip
 
@@ -49,13 +57,17 @@ class Recorder:
 
 def learn(
     profile: RobotProfile, task: Task, method: Method, minutes: float, seed: int, folder: Path,
-    report: Callable[[float, str], None],
+    report: Callable[[float, str], None], final_episodes: int = 0,
 ) -> LockStep:  # fmt: skip
-    """Evaluate the VLA, warm up, learn for `minutes` of robot time; report(robot minutes, note) after each episode."""
+    """Evaluate the VLA, warm up, learn for `minutes` of robot time; report(robot minutes, note) after each episode.
+
+    Then, without noise and from starts that were not learned from, `final_episodes` of the actor, and as many with
+    stiffer contact and a smaller time step: who has learned to push through a soft wall shows there.
+    """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    runner = open_lockstep(profile, task, method, [seed, 2])
-    learner, recorder = runner.learner(seed), Recorder(folder, profile.control_rate)
+    runner = open_lockstep(profile, task, method, [seed, LEARNING])
+    learner, recorder = runner.learner(seed), Recorder(folder, profile.control_rate, method)
     for _ in range(method.evaluation_episodes):
         recorder.add('evaluation', runner.episode('evaluation', noise=False))
         report(0.0, f'VLA: episode {recorder.number}')
@@ -63,19 +75,28 @@ def learn(
     recent: list[bool] = []
     while recorder.minutes < minutes:
         mode = 'warmup' if warm < method.warmup_episodes else 'online'
-        result = runner.episode(mode, learner)
+        result = runner.episode(mode, every=True)
+        for transition in result.transitions:
+            learner.add(transition, mode)
         warm += mode == 'warmup'
         if warm >= method.warmup_episodes and not learner.learning:
             learner.begin()
         started, before = time.monotonic(), learner.agent.updates
         while learner.budget > 0:
             learner.update()
-        if learner.learning:
+        seconds = time.monotonic() - started
+        if learner.learning and not learner.check():
             runner.use(learner)
-        recorder.add(mode, result, learner, learner.agent.updates - before, time.monotonic() - started)
+        recorder.add(mode, result, learner, learner.agent.updates - before, seconds)
         recent = [*recent[-19:], result.success]
         report(recorder.minutes, f'{mode}, success of the last {len(recent)}: {sum(recent) / len(recent):.0%}, '
                f'{result.steps} steps, {learner.agent.updates} updates')  # fmt: skip
     checkpoint.write(folder / 'checkpoints' / 'learner.safetensors', learner)
     checkpoint.replace(folder / 'checkpoints' / 'actor.safetensors', learner.packed())
+    for mode, physics in (('final', {}), ('stiff', {'physics': STIFF})):
+        again = open_lockstep(profile, task, method, [seed, FINAL], **physics)
+        again.use(learner)
+        for number in range(final_episodes):
+            recorder.add(mode, again.episode('online', noise=False), learner)
+            report(recorder.minutes, f'{mode}: episode {number + 1} of {final_episodes}')
     return runner

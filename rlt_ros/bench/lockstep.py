@@ -4,7 +4,7 @@ For benchmarks and tuning. Inference takes no simulated time but its result coun
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import hashlib
 from pathlib import Path
 
@@ -14,14 +14,17 @@ from rlt_ros.config import Method, RobotProfile, Task, check_fit
 from rlt_ros.control.executor import Executor
 from rlt_ros.errors import UserError
 from rlt_ros.rl.learner import Learner
+from rlt_ros.rl.networks import Sizes
 from rlt_ros.rl.policy import unpack
-from rlt_ros.rl.transitions import Ending, Seen, Step, TransitionBuilder
+from rlt_ros.rl.transitions import Ending, Seen, Step, Transition, TransitionBuilder
+from rlt_ros.sim.scene import Physics
 from rlt_ros.sim.world import World
 from rlt_ros.token.backend import TokenBackend
 from rlt_ros.vla.builtin import BuiltinBackend, Look
 from rlt_ros.weights_files import path_of
 
 BATCH = 16
+LONGEST = 1_000_000  # ticks of an episode, so that every observation of a run has its number
 
 
 @dataclass(frozen=True)
@@ -31,39 +34,47 @@ class Result:
     success: bool
     steps: int
     penetration: float  # m, largest
+    transitions: list[Transition] = field(default_factory=list, compare=False)
+
+    def returns(self, method: Method) -> np.ndarray:
+        """The discounted return that each transition was followed by."""
+        first = np.array([t.tick for t in self.transitions]) + method.delay
+        return self.success * method.discount ** (self.steps - first - 1.0)
 
 
 class LockStep:
     def __init__(
         self, profile: RobotProfile, task: Task, method: Method, vla: BuiltinBackend,
         token: TokenBackend | None,
-        seed: int | list[int],
+        seed: int | list[int], physics: Physics = Physics(),
     ):  # fmt: skip
         check_fit(profile, method)
         self.profile, self.task, self.method, self.vla, self.token = profile, task, method, vla, token
-        self.world = World(profile, seed)
+        self.world = World(profile, seed, physics)
         noise_seed = int(np.random.default_rng(seed).integers(2**31))
         self.executor = Executor(profile, method, vla.unit.scale, noise_seed)
-        self.builder = TransitionBuilder(method, vla.unit.scale)
+        self.builder = TransitionBuilder(method, vla.unit.scale, profile.stride)
         self.dt = 1.0 / profile.control_rate
-        self.chunk_size = method.chunk * profile.action_dim
-        token_size = token.size if token else 0  # without one only the VLA can drive
-        self.state_size = token_size + vla.feel.size + method.delay * profile.action_dim
+        rest = vla.feel.size + method.delay * profile.action_dim
+        # without a token only the VLA can drive
+        self.sizes = Sizes(token.size if token else 0, rest, method.chunk * profile.action_dim)
         self.episodes = 0
 
     def learner(self, seed: int) -> Learner:
-        return Learner(self.method, self.state_size, self.chunk_size, seed)
+        return Learner(self.method, self.sizes, seed)
 
     def use(self, learner: Learner) -> None:
         """Let the actor as it is now drive."""
         version = learner.publish()
-        self.executor.actor = unpack(version.weights, version.version, version.sha256, self.state_size, self.chunk_size)
+        self.executor.actor = unpack(
+            version.weights, version.version, version.sha256, self.sizes.state, self.sizes.chunk
+        )
 
     def use_saved(self, path: Path) -> None:
         """Let the actor that a run saved drive; raises UserError."""
         try:
             data = path.read_bytes()
-            self.executor.actor = unpack(data, 1, hashlib.sha256(data).hexdigest(), self.state_size, self.chunk_size)
+            self.executor.actor = unpack(data, 1, hashlib.sha256(data).hexdigest(), self.sizes.state, self.sizes.chunk)
         except (OSError, ValueError) as error:
             raise UserError(f'{path} holds no actor for this robot and method: {error}') from None
 
@@ -81,11 +92,12 @@ class LockStep:
         return seen
 
     def episode(
-        self, mode: str, learner: Learner | None = None, noise: bool = True, watch: Callable | None = None
+        self, mode: str, every: bool = False, noise: bool = True, watch: Callable | None = None
     ) -> Result:
-        """Run one; with a learner its transitions are added. mode: evaluation (VLA), warmup or online (actor).
+        """Run one. mode: evaluation (VLA), warmup or online (actor).
 
-        noise: whether the policy explores. watch(world, tick, last): called before every tick and at the end.
+        every: build the transitions of all observations, for learning, and not of the decisions alone. noise: whether
+        the policy explores. watch(world, tick, last): called before every tick and at the end.
         """
         world, executor, method = self.world, self.executor, self.method
         executor.noise = method.noise if noise else 0.0
@@ -101,9 +113,10 @@ class LockStep:
             if watch is not None:
                 watch(world, tick)
             decides = tick % method.chunk == 0
-            if tick % self.profile.stride == 0 and (learner is not None or decides):
+            if tick % method.stride == 0 and every or decides:
                 command = executor.filter.command.copy()
-                looks[tick] = Look(world.images(), world.position.copy(), world.velocity.copy(), command)
+                number = self.episodes * LONGEST + tick
+                looks[tick] = Look(world.images(), world.position.copy(), world.velocity.copy(), command, number)
             if decides:
                 seen[tick] = self.see([looks[tick]])[0]
                 executor.choose(self.episodes, tick + 1, seen[tick], tick, tick)
@@ -113,18 +126,19 @@ class LockStep:
             tick, success = tick + 1, world.success()
         if watch is not None:
             watch(world, tick, last=True)
-        if learner is not None:
-            missing = [t for t in looks if t not in seen]
-            seen |= dict(zip(missing, self.see([looks[t] for t in missing]), strict=True))
-            for transition in self.builder.build(seen, steps, Ending(tick, success, terminated=success)):
-                learner.add(transition)
-        return Result(success, tick, world.penetration)
+        missing = [t for t in looks if t not in seen]
+        seen |= dict(zip(missing, self.see([looks[t] for t in missing]), strict=True))
+        transitions = list(self.builder.build(seen, steps, Ending(tick, success, terminated=success)))
+        return Result(success, tick, world.penetration, transitions)
 
 
-def open_lockstep(profile: RobotProfile, task: Task, method: Method, seed: int | list[int]) -> LockStep:
+def open_lockstep(
+    profile: RobotProfile, task: Task, method: Method, seed: int | list[int], physics: Physics = Physics()
+) -> LockStep:
     """A runner with the robot's shipped VLA and RL token."""
     vla = BuiltinBackend(path_of('vla', profile.name), profile)
-    return LockStep(profile, task, method, vla, TokenBackend(path_of('rl_token', profile.name), vla.hash), seed)
+    token = TokenBackend(path_of('rl_token', profile.name), vla.hash)
+    return LockStep(profile, task, method, vla, token, seed, physics)
 
 
 def throughput(results: list[Result], rate: float) -> float:

@@ -41,7 +41,7 @@ class Executor:
     def __init__(self, profile: RobotProfile, method: Method, scale: np.ndarray, seed: int = 0):
         self.method, self.scale = method, scale
         self.dt = 1.0 / profile.control_rate
-        self.builder = TransitionBuilder(method, scale)
+        self.builder = TransitionBuilder(method, scale, profile.stride)
         self.filter = SafetyFilter(profile)
         self.schedule = ChunkSchedule()
         self.random = np.random.default_rng(seed)

@@ -15,8 +15,9 @@ from rlt_ros.msg import EpisodeState, ExecutedStep, LearnerStatus, Policy, RlSta
 from rlt_ros.rl import checkpoint
 from rlt_ros.rl.assembly import Assembly
 from rlt_ros.rl.journal import Journal
-from rlt_ros.rl.learner import Learner
-from rlt_ros.rl.transitions import Step, TransitionBuilder
+from rlt_ros.rl.learner import Learner, sizes_of
+from rlt_ros.rl.transitions import Step, Transition, TransitionBuilder
+from rlt_ros.ros.diagnostics import ERROR, OK, Diagnostics
 from rlt_ros.ros.messages import seen_from_message
 from rlt_ros.ros.node import fill_array, run, stamp_to_ns
 from rlt_ros.ros.parameters import declare
@@ -47,10 +48,13 @@ class LearnerNode(Node):
         self.profile = load(RobotProfile, parameters.robot)
         self.method = load(Method, parameters.method)
         path = path_of('vla', self.profile.name, parameters.vla_weights)
-        builder = TransitionBuilder(self.method, normalisation.load(path, self.profile).scale)
+        builder = TransitionBuilder(
+            self.method, normalisation.load(path, self.profile).scale, self.profile.stride
+        )
         self.assembly = Assembly(builder)
         self.learner: Learner | None = None
         self.encoder_hash, self.note = '', 'waiting for the first episode'
+        self.recording = self.trouble = ''  # what is wrong with either
         self.episodes, self.stored_by_mode = 0, {'warmup': 0, 'online': 0}
         self.published_at = self.checkpoint_at = time.monotonic()
         self.busy, self.counted_updates = 0.0, 0
@@ -59,7 +63,10 @@ class LearnerNode(Node):
         self.journal = Journal(folder / 'journal' / 'transitions.rltj') if folder else None
         if self.journal and self.journal.cut:
             self.get_logger().warning(f'journal: {self.journal.cut} bytes of a torn tail were cut off')
+        if self.journal and self.journal.damaged:
+            self.get_logger().error(f'journal: {self.journal.damaged} damaged bytes are left out')
         self.policy_publisher = self.create_publisher(Policy, 'policy', LATCHED)
+        self.diagnostics = Diagnostics(self)
         self.status_publisher = self.create_publisher(LearnerStatus, 'learner_status', RELIABLE(5))
         # a journal with content means that this process, or the run, was interrupted
         if self.journal and self.journal.path.stat().st_size:
@@ -105,17 +112,23 @@ class LearnerNode(Node):
             if not finished.transitions:
                 continue
             if self.learner is None:
-                first = finished.transitions[0]
-                self.learner = Learner(self.method, len(first.state), len(first.action), self.parameters.seed)
-            for transition in finished.transitions:
-                self.learner.add(transition)
+                self.learner = self.new_learner(finished.transitions[0])
+            try:
+                for transition in finished.transitions:
+                    self.learner.add(transition, finished.mode)
+            except ValueError as error:
+                self.get_logger().error(f'episode {finished.episode} is not learned from: {error}')
+                continue
             if self.journal is not None:
                 try:
-                    self.journal.append(finished.transitions, finished.episode, finished.mode)
+                    self.journal.append(finished, self.method.name)
                 except OSError as error:
                     self.get_logger().error(f'recording stopped: {error}; control and learning go on')
-                    self.journal = None
+                    self.recording, self.journal = f'recording stopped: {error}', None
             self.count(finished.mode)
+
+    def new_learner(self, first: Transition) -> Learner:
+        return Learner(self.method, sizes_of(first), self.parameters.seed)
 
     def count(self, mode: str) -> None:
         self.episodes += 1
@@ -125,20 +138,20 @@ class LearnerNode(Node):
 
     def restore(self) -> None:
         """Read back the journal and the last checkpoint."""
-        seen: set[tuple[int, str]] = set()
-        for transition, episode, mode in self.journal.read():
+        seen: set[int] = set()
+        for record in self.journal.read():
             if self.learner is None:
-                self.learner = Learner(self.method, len(transition.state), len(transition.action), self.parameters.seed)
-            sizes = (self.learner.agent.state_size, self.learner.agent.chunk_size)
-            if (len(transition.state), len(transition.action)) != sizes:
-                raise UserError(f'{self.journal.path} holds transitions of different sizes; start a new run')
-            self.learner.add(transition)
-            if (episode, mode) not in seen:
-                seen.add((episode, mode))
-                self.count(mode)
-            self.assembly.newest_built = max(self.assembly.newest_built, episode)
-        if self.checkpoint.exists() and self.learner is not None:
-            checkpoint.read(self.checkpoint, self.learner)
+                self.learner = self.new_learner(record.transition)
+            try:
+                self.learner.add(record.transition, record.mode)
+            except ValueError as error:
+                raise UserError(f'{self.journal.path} does not fit: {error}; start a new run') from None
+            if record.episode not in seen:
+                seen.add(record.episode)
+                self.count(record.mode)
+            self.assembly.newest_built = max(self.assembly.newest_built, record.episode)
+        if self.learner is not None and (complaint := checkpoint.read_newest(self.checkpoint, self.learner)):
+            self.get_logger().error(f'{complaint}: learning goes on from the one before, or from the journal alone')
         self.get_logger().info(
             f'restored {len(self.learner.replay) if self.learner else 0} transitions of {self.episodes} episodes, '
             f'{self.learner.agent.updates if self.learner else 0} updates'
@@ -161,10 +174,16 @@ class LearnerNode(Node):
             self.publish_policy()
             self.published_at = now
         if self.checkpoint is not None and now - self.checkpoint_at > CHECKPOINT_PERIOD:
-            self.save()
+            if not learner.check():
+                self.save()
             self.checkpoint_at = now
 
     def publish_policy(self) -> None:
+        if trouble := self.learner.check():
+            self.trouble = f'{trouble}: back to the last good networks, nothing published ({self.learner.recoveries})'
+            self.get_logger().error(self.trouble)
+            return
+        self.trouble = ''
         version = self.learner.publish()
         message = Policy(
             version=version.version, method=self.method.name, encoder_hash=self.encoder_hash, sha256=version.sha256
@@ -194,11 +213,17 @@ class LearnerNode(Node):
                 setattr(message, name, value)
             waiting = f'warm-up: {self.stored_by_mode["warmup"]} of {self.method.warmup_episodes} episodes'
             self.note = waiting if not learner.learning else '' if learner.budget > 0 else 'waiting for data (UTD)'
-        message.note = self.note
+        wrong = '; '.join(filter(None, (self.recording, self.trouble)))
+        message.note = wrong or self.note
         self.status_publisher.publish(message)
+        self.diagnostics.add('', ERROR if wrong else OK, wrong or self.note or 'learning', {
+            'episodes': self.episodes, 'recoveries': self.learner.recoveries if self.learner else 0,
+        })  # fmt: skip
+        self.diagnostics.publish()
 
     def close(self) -> None:
-        if self.learner is not None and self.checkpoint is not None and self.learner.learning:
+        learner = self.learner
+        if learner is not None and self.checkpoint is not None and learner.learning and not learner.check():
             self.save()
         if self.journal is not None:
             self.journal.close()

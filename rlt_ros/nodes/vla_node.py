@@ -35,7 +35,9 @@ class VlaNode(Node):
         self.profile = profile = load(RobotProfile, parameters.robot)
         self.task, method = load(Task, parameters.task), load(Method, parameters.method)
         self.vla = open_backend(parameters.weights, profile, parameters.device)
-        self.pacing: Pacing[Look] = Pacing(round(method.chunk / profile.control_rate * 1e9))
+        self.pacing: Pacing[Look] = Pacing(
+            round(method.chunk / profile.control_rate * 1e9), method.store_approach
+        )
         size, home = profile.image_size, np.array([joint.home for joint in profile.joints])
         blank = Look(np.zeros((len(profile.cameras), size, size, 3), np.uint8), home, 0 * home, home)
         for count in (1, BACKFILL_BATCH, 1):  # the first passes are slow; better now than under way
@@ -106,7 +108,7 @@ def to_look(message: Observation, profile: RobotProfile) -> Look:
     vectors = [np.array(getattr(message, name)) for name in ('position', 'velocity', 'command')]
     if any(v.shape != (profile.action_dim,) or not np.isfinite(v).all() for v in vectors):
         raise ValueError(f'position, velocity and command must be {profile.action_dim} finite numbers each')
-    return Look(images, *vectors)
+    return Look(images, *vectors, number=stamp_to_ns(message.header.stamp))
 
 
 def main() -> int:

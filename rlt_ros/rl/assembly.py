@@ -85,10 +85,11 @@ class Assembly:
         numbers = observation_ticks(stamps, self.ticks)
         seen = {int(tick): pending.seen[int(stamp)] for tick, stamp in zip(numbers, stamps, strict=True)}
         end = self.ticks.at_or_after(pending.stamp)
+        phases = ('approach', 'critical') if self.builder.method.store_approach else ('critical',)
         steps = {
             tick: step
             for tick, (step, episode, phase) in self.steps.items()
-            if episode == number and phase == 'critical' and tick < end
+            if episode == number and phase in phases and tick < end
         }
         success = pending.outcome == 'success'
         ending = Ending(end, success, terminated=success or pending.outcome == 'failure')

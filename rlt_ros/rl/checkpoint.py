@@ -1,5 +1,7 @@
-"""The learner's state on disk: safetensors, written beside and renamed, so that there is always a whole one."""
+"""The learner's state on disk: safetensors, hashed, written beside and renamed, so there is always a whole one."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -10,21 +12,30 @@ import torch
 from rlt_ros.errors import UserError
 from rlt_ros.rl.learner import Learner
 
-MOMENTS = ('exp_avg', 'exp_avg_sq', 'step')
+
+def digest(content: dict[str, torch.Tensor], counters: dict[str, str]) -> str:
+    """SHA-256 over tensors and counters."""
+    hasher = hashlib.sha256(json.dumps(counters, sort_keys=True).encode())
+    for name in sorted(content):
+        hasher.update(name.encode())
+        hasher.update(content[name].contiguous().numpy().data)
+    return hasher.hexdigest()
 
 
 def write(path: Path, learner: Learner) -> None:
-    """Save atomically: networks, targets, optimisers, random states and counters."""
-    agent = learner.agent
-    tensors = {'actor': agent.actor.flat, 'critics': agent.critics.flat, 'target': agent.target}
-    tensors |= {'random.agent': agent.random.get_state(), 'random.replay': learner.replay.random.get_state()}
-    for name, optimiser in (('actor', agent.actor_optimiser), ('critics', agent.critic_optimiser)):
-        for key, value in next(iter(optimiser.state.values()), {}).items():
-            tensors[f'{name}.{key}'] = value
-    counters = {'updates': agent.updates, 'version': learner.version, 'learning': int(learner.learning)}
-    counters['added_in_warmup'] = learner.added_in_warmup
-    data = save({k: v.detach().clone() for k, v in tensors.items()}, {k: str(v) for k, v in counters.items()})
+    """Save atomically: networks, targets, optimisers, random states and counters; keep the one before beside it."""
+    content = learner.agent.tensors()
+    content |= {'random.agent': learner.agent.random.get_state(), 'random.replay': learner.replay.random.get_state()}
+    counters = {name: str(value) for name, value in learner.counters().items()}
+    data = save({k: v.detach().clone() for k, v in content.items()}, counters | {'sha256': digest(content, counters)})
+    if path.exists():
+        os.replace(path, previous(path))
     replace(path, data)
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the last one is."""
+    return path.with_name(f'{path.stem}.previous{path.suffix}')
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -42,25 +53,43 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def read(path: Path, learner: Learner) -> None:
-    """Restore in place; raises UserError where the file is damaged or of another shape."""
-    agent = learner.agent
+    """Restore in place; raises UserError where the file is damaged or of another shape, and changes nothing then."""
     try:
         with safe_open(path, 'pt') as file:
-            metadata = file.metadata() or {}
-            get = file.get_tensor
-            for name, flat in (('actor', agent.actor.flat), ('critics', agent.critics.flat), ('target', agent.target)):
-                if get(name).shape != flat.shape:
-                    raise UserError(f'{path} was written with other network sizes; start a new run')
-                flat.data.copy_(get(name))
-            agent.random.set_state(get('random.agent'))
-            learner.replay.random.set_state(get('random.replay'))
-            for name, optimiser in (('actor', agent.actor_optimiser), ('critics', agent.critic_optimiser)):
-                if f'{name}.step' in file.keys():  # noqa: SIM118
-                    parameter = optimiser.param_groups[0]['params'][0]
-                    optimiser.state[parameter] = {key: get(f'{name}.{key}').clone() for key in MOMENTS}
-            agent.updates, learner.version = int(metadata['updates']), int(metadata['version'])
-            learner.learning = bool(int(metadata['learning']))
-            learner.added_in_warmup = int(metadata['added_in_warmup'])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise UserError(f'checkpoint {path} is damaged: {error}; remove it to go on from the journal alone') from None
-    torch.set_flush_denormal(True)
+            counters = dict(file.metadata() or {})
+            sha256 = counters.pop('sha256', '')
+            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if digest(content, counters) != sha256:
+            raise ValueError('its hash does not match')
+        own = learner.agent.tensors()
+        if any(content[name].shape != value.shape for name, value in own.items()):
+            raise UserError(f'{path} was written with other network sizes; start a new run')
+        numbers = {name: int(value) for name, value in counters.items()}
+        learner.set_counters(numbers)
+        for name, value in own.items():
+            value.copy_(content[name])
+        learner.agent.random.set_state(content['random.agent'])
+        learner.replay.random.set_state(content['random.replay'])
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        reason = ' '.join(str(error).split())[:200]
+        raise UserError(f'checkpoint {path} is damaged: {reason}') from None
+    learner.agent.weights_changed()
+
+
+def read_newest(path: Path, learner: Learner) -> str:
+    """Restore from the last checkpoint that is whole, if there is one; returns what was wrong with others, or ''.
+
+    Raises UserError where it is of another shape: then it belongs to another run.
+    """
+    complaints = []
+    for candidate in (path, previous(path)):
+        if not candidate.exists():
+            continue
+        try:
+            read(candidate, learner)
+            break
+        except UserError as error:
+            if 'other network sizes' in str(error):
+                raise
+            complaints.append(str(error))
+    return '; '.join(complaints)

@@ -2,9 +2,10 @@
 
 On a CPU the overhead of automatic differentiation over many small tensors costs as much as the arithmetic; these
 networks have two or three layers and never change, so their backward pass is written out. A test holds it against
-autograd.
+autograd. The first layer is split by what it reads, so that actor and critics share what does not depend on the action.
 """
 
+from dataclasses import dataclass
 import math
 
 import torch
@@ -12,75 +13,133 @@ from torch import Tensor
 
 layer_norm = torch.ops.aten.native_layer_norm
 layer_norm_backward = torch.ops.aten.native_layer_norm_backward
+relu_backward = torch.ops.aten.threshold_backward
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the networks read: z_rl, the rest of the state (proprioception, committed commands), a chunk C x D."""
+
+    token: int
+    rest: int
+    chunk: int
+
+    @property
+    def state(self) -> int:
+        return self.token + self.rest
+
+    @property
+    def inputs(self) -> int:
+        return self.state + self.chunk
+
+
+class Weights:
+    """Parameters in one flat vector, by name; matrices named in `in_half` in bfloat16 besides."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]], in_half: tuple[str, ...] = ()):
+        self.shapes = shapes
+        self.flat = torch.zeros(sum(math.prod(shape) for shape in shapes.values()))
+        self.named: dict[str, Tensor] = {}
+        start = 0
+        for name, shape in shapes.items():
+            size = math.prod(shape)
+            self.named[name] = self.flat[start : start + size].view(shape)
+            start += size
+        self.half = {name: self.named[name].bfloat16() for name in in_half}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.named[name]
+
+    def factor(self, name: str) -> Tensor:
+        """A matrix in the precision in which it is multiplied."""
+        return self.half.get(name, self.named[name])
+
+    def changed(self) -> None:
+        """To be called after every change of `flat`."""
+        for name, copy in self.half.items():
+            copy.copy_(self.named[name])
+
+    def copy(self) -> 'Weights':
+        """Parameters of their own with the same values."""
+        other = Weights(self.shapes, tuple(self.half))
+        other.flat.copy_(self.flat)
+        other.changed()
+        return other
 
 
 class Networks:
     """n members of shape inputs -> hidden x layers (ReLU) -> outputs, which share their input.
 
-    norm: LayerNorm without scale and shift before each ReLU. `flat` holds all parameters, `gradient` their gradient.
+    norm: LayerNorm without scale and shift before each ReLU. half: the largest products in bfloat16; what depends on
+    the action alone, and all sums, stay float32.
     """
 
-    def __init__(self, members: int, inputs: int, outputs: int, hidden: int, layers: int, norm: bool):
-        self.members, self.inputs, self.outputs = members, inputs, outputs
-        self.hidden, self.layers, self.norm = hidden, layers, norm
+    def __init__(self, members: int, sizes: Sizes, outputs: int, hidden: int, layers: int, norm: bool, half: bool):
+        self.members, self.hidden, self.layers, self.norm = members, hidden, layers, norm
         n, h = members, hidden
-        self.shapes = {'w0': (inputs, n * h), 'b0': (n * h,)}
-        for i in range(1, layers):
-            self.shapes |= {f'w{i}': (n, h, h), f'b{i}': (n, 1, h)}
-        self.shapes |= {f'w{layers}': (n, h, outputs), f'b{layers}': (n, 1, outputs)}
-        size = sum(math.prod(shape) for shape in self.shapes.values())
-        self.flat, self.gradient = torch.zeros(size), torch.zeros(size)
-        self.weights, self.gradients = self.views(self.flat), self.views(self.gradient)
-        for i in range(layers + 1):
-            bound = (inputs if i == 0 else hidden) ** -0.5
-            self.weights[f'w{i}'].uniform_(-bound, bound)
+        shapes = {'token': (n, sizes.token, h), 'rest': (n, sizes.rest, h), 'chunk': (n, sizes.chunk, h)}
+        for i in range(layers):
+            shapes |= {f'w{i}': (n, h, h), f'b{i}': (n, 1, h)} if i else {'b0': (n, 1, h)}
+        shapes |= {f'w{layers}': (n, h, outputs), f'b{layers}': (n, 1, outputs)}
+        in_half = ('token', *(f'w{i}' for i in range(1, layers))) if half else ()
+        self.weights, self.gradients = Weights(shapes, in_half), Weights(shapes)
+        for name, value in self.weights.named.items():
+            bound = (sizes.inputs if name in ('token', 'rest', 'chunk', 'b0') else hidden) ** -0.5
+            value.uniform_(-bound, bound)
+        self.weights.changed()
 
-    def views(self, flat: Tensor) -> dict[str, Tensor]:
-        """Named views of a flat vector."""
-        views, start = {}, 0
-        for name, shape in self.shapes.items():
-            size = math.prod(shape)
-            views[name] = flat[start : start + size].view(shape)
-            start += size
-        return views
+    def sums(self, token: Tensor, rest: Tensor, weights: Weights | None = None) -> Tensor:
+        """What the state (B, Z) and (B, R) adds to the first layer, (members, B, hidden)."""
+        w = weights or self.weights
+        out = torch.empty(self.members, len(rest), self.hidden)
+        for i in range(self.members):
+            torch.addmm(w['b0'][i], rest, w['rest'][i], out=out[i])
+            out[i] += token @ w.factor('token')[i]
+        return out
 
-    def forward(self, x: Tensor, weights: dict[str, Tensor] | None = None) -> tuple[Tensor, list]:
-        """Outputs (members, B, outputs) for x (B, inputs), and what the backward pass needs."""
-        w = self.weights if weights is None else weights
-        batch, saved = len(x), []
-        u = torch.addmm(w['b0'], x, w['w0']).view(batch, self.members, self.hidden)
-        for i in range(self.layers):
-            if i > 0:
-                u = torch.baddbmm(w[f'b{i}'], h, w[f'w{i}'])  # noqa: F821 (h is the previous layer)
-            statistics = None
-            a = u
+    def forward(self, sums: Tensor, chunk: Tensor, weights: Weights | None = None) -> tuple[Tensor, list]:
+        """Outputs (members, B, outputs) for sums of a state and a chunk (B, C * D), and what `backward` needs."""
+        w = weights or self.weights
+        saved = []
+        u = torch.empty_like(sums)
+        for i in range(self.members):
+            torch.addmm(sums[i], chunk, w['chunk'][i], out=u[i])
+        for i in range(1, self.layers + 1):
+            h, statistics = u, None
             if self.norm:
-                a, *statistics = layer_norm(u, [self.hidden], None, None, 1e-5)
-            a = a.relu_()
-            h = a.transpose(0, 1) if i == 0 else a  # (members, B, hidden)
-            saved.append((u, statistics, a, h))
-        return torch.baddbmm(w[f'b{self.layers}'], h, w[f'w{self.layers}']), [x, *saved]
+                h, *statistics = layer_norm(u, [self.hidden], None, None, 1e-5)
+            h, factor = h.relu_(), w.factor(f'w{i}')
+            left = h.to(factor.dtype)
+            saved.append((u, statistics, h, left))
+            u = torch.bmm(left, factor).float().add_(w[f'b{i}'])
+        return u, saved
 
-    def backward(self, upstream: Tensor, saved: list, into_weights: bool) -> Tensor:
-        """Gradient at the first layer's sums (B, members * hidden), from d loss / d outputs (members, B, outputs).
+    def backward(self, upstream: Tensor, saved: list, inputs: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
+        """Gradient at the first layer's sums (members, B, hidden), from d loss / d outputs (members, B, outputs).
 
-        Writes `gradient` if into_weights. Multiply by `weights['w0'].T` for the gradient at the input.
+        inputs: token, rest and chunk of the forward pass, to write `gradients`; None leaves them as they are.
         """
-        x, *layers = saved
+        w, into = self.weights, self.gradients
         g = upstream
         for i in range(self.layers, 0, -1):
-            u, statistics, a, h = layers[i - 1]
-            if into_weights:
-                torch.bmm(h.transpose(1, 2), g, out=self.gradients[f'w{i}'])
-                torch.sum(g, 1, keepdim=True, out=self.gradients[f'b{i}'])
-            g = torch.bmm(g, self.weights[f'w{i}'].transpose(1, 2))
-            if i == 1:
-                g = g.transpose(0, 1).contiguous()  # (B, members, hidden), as the first layer computed
-            g *= a > 0
+            (u, statistics, h, left), factor = saved[i - 1], w.factor(f'w{i}')
+            rounded = g.to(factor.dtype)
+            if inputs is not None:
+                into[f'w{i}'].copy_(torch.bmm(left.transpose(1, 2), rounded))
+                torch.sum(g, 1, keepdim=True, out=into[f'b{i}'])
+            g = relu_backward(torch.bmm(rounded, factor.transpose(1, 2)).float(), h, 0)
             if self.norm:
                 g = layer_norm_backward(g, u, [self.hidden], *statistics, None, None, [True, False, False])[0]
-        g = g.reshape(len(x), self.members * self.hidden)
-        if into_weights:
-            torch.mm(x.t(), g, out=self.gradients['w0'])
-            torch.sum(g, 0, out=self.gradients['b0'])
+        if inputs is not None:
+            token, rest, chunk = inputs
+            rounded = g.to(token.dtype)
+            for i in range(self.members):
+                into['token'][i].copy_(token.t() @ rounded[i])
+                torch.mm(rest.t(), g[i], out=into['rest'][i])
+                torch.mm(chunk.t(), g[i], out=into['chunk'][i])
+            torch.sum(g, 1, keepdim=True, out=into['b0'])
         return g
+
+    def at_chunk(self, at_sums: Tensor) -> Tensor:
+        """Gradient at the chunk (B, C * D) from that at the sums."""
+        return torch.bmm(at_sums, self.weights['chunk'].transpose(1, 2)).sum(0)

@@ -1,7 +1,6 @@
 """The actor as the robot side runs it: numpy only, from safetensors bytes that are checked before use."""
 
 import hashlib
-import json
 
 import numpy as np
 from safetensors import SafetensorError
@@ -31,14 +30,13 @@ class Policy:
         return x @ weight + bias + reference
 
 
-def pack(weights: dict[str, np.ndarray], layers: int, version: int) -> bytes:
-    """Bytes of an actor's weights (as rl.networks names them: w0 (I, h), w1 (1, h, h), ...)."""
+def pack(weights: dict[str, np.ndarray], version: int) -> bytes:
+    """Bytes of an actor's weights: matrices w0 (S + A, h), w1 (h, h), ... and biases b0 (h,) or (1, h), ..."""
     tensors = {}
-    for i in range(layers + 1):
-        for kind in 'wb':
-            array = np.asarray(weights[f'{kind}{i}'], np.float32)
-            tensors[f'{kind}{i}'] = np.ascontiguousarray(array.reshape(array.shape[-2:] if kind == 'w' else -1))
-    return save(tensors, {'version': str(version), 'layers': json.dumps(layers)})
+    for name, value in weights.items():
+        array = np.asarray(value, np.float32)
+        tensors[name] = np.ascontiguousarray(array if name.startswith('w') else array.reshape(-1))
+    return save(tensors, {'version': str(version)})
 
 
 def unpack(data: bytes, version: int, sha256: str, state_size: int, chunk_size: int) -> Policy:

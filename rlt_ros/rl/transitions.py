@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlt_ros.config import Method
+from rlt_ros.control.chunks import HUMAN
 
 
 @dataclass(frozen=True)
@@ -46,28 +47,31 @@ class Ending:
 class Transition:
     """Arrays float32; chunks flat C x D."""
 
-    state: np.ndarray
+    state: np.ndarray  # (S,) token first
     reference: np.ndarray
     action: np.ndarray
     reward: float  # sum of gamma^i r_i within the chunk
-    discount: float  # gamma^C, 0 where terminated
+    discount: float  # gamma^k, 0 where terminated
     next_state: np.ndarray
     next_reference: np.ndarray
-    steps: int  # k, executed steps of the chunk
-    human_steps: int
-    policy_version: int
+    token: int  # Z, how many numbers of the states are z_rl
+    steps: int  # k, executed steps of the chunk; the others are padding
+    human: np.ndarray  # (C,) bool: a person drove
+    terminated: bool  # the episode ended with success or failure within the chunk: no value follows
+    truncated: bool  # the episode was cut off (time) at the chunk's end: the value goes on
+    policy_version: int  # of the first step
     tick: int  # of the observation
 
 
 class TransitionBuilder:
     """Turns the log of an episode's critical phase into transitions.
 
-    scale: (D,) of the action units. Steps after the end repeat the last command: they were never executed, carry no
-    reward, and are the same for all who look.
+    scale: (D,) of the action units. observed_every: ticks between observations; transitions start at those that are
+    method.stride apart. Steps after the end repeat the last command: they were never executed, and count nothing.
     """
 
-    def __init__(self, method: Method, scale: np.ndarray):
-        self.method, self.scale = method, scale
+    def __init__(self, method: Method, scale: np.ndarray, observed_every: int = 2):
+        self.method, self.scale, self.observed_every = method, scale, observed_every
 
     def committed(self, commands: np.ndarray, position: np.ndarray) -> np.ndarray:
         """(n * D,) the committed commands (n, D) in action units."""
@@ -82,39 +86,56 @@ class TransitionBuilder:
         n, c = self.method.delay, self.method.chunk
         return seen.reference[n : n + c].astype(np.float32).ravel()
 
+    def stored_reference(self, tick: int, seen: Seen, steps: dict[int, Step]) -> np.ndarray:
+        """(C * D,) the reference of the observation of `tick`, where a person drove replaced by what the person did."""
+        reference = self.reference(seen)
+        if self.method.intervention == 'replace':
+            rows = reference.reshape(self.method.chunk, -1)
+            for i, row in enumerate(rows):
+                step = steps.get(tick + self.method.delay + i)
+                if step is not None and step.source == HUMAN:
+                    row[:] = (step.command - seen.position) / self.scale
+        return reference
+
     def build(self, seen: dict[int, Seen], steps: dict[int, Step], ending: Ending) -> Iterator[Transition]:
         """Transitions of all observations whose log is complete; keys are ticks."""
         method = self.method
         n, c = method.delay, method.chunk
         for tick in sorted(seen):
+            if tick % method.stride >= self.observed_every:
+                continue
             first, after = tick + n, tick + n + c
             last = min(after, ending.tick)
             if last <= first or any(t not in steps for t in range(tick, last)):
                 continue
             executed = [steps[t].command for t in range(tick, last)]
-            if ending.terminated and ending.tick <= after:
-                following, next_committed = seen[tick], executed[:n]  # without weight
+            terminated = ending.terminated and ending.tick <= after
+            if terminated:
+                next_tick, next_committed = tick, executed[:n]  # without weight
                 discount, reward = 0.0, method.discount ** (last - first - 1) if ending.success else 0.0
             elif last == after and tick + c in seen:
                 # the ticks committed at the next observation are the last n of this chunk
-                following, next_committed = seen[tick + c], executed[c:]
+                next_tick, next_committed = tick + c, executed[c:]
                 discount, reward = method.discount**c, 0.0
             else:
                 continue
             here, chunk = seen[tick], executed[n:]
             chunk = chunk + [chunk[-1]] * (c - len(chunk))
             action = ((np.array(chunk) - here.position) / self.scale).astype(np.float32)
-            sources = [steps[t].source for t in range(first, last)]
+            human = np.array([t < last and steps[t].source == HUMAN for t in range(first, after)])
             yield Transition(
                 state=self.state(here, np.array(executed[:n]).reshape(n, len(self.scale))),
-                reference=self.reference(here),
+                reference=self.stored_reference(tick, here, steps),
                 action=action.ravel(),
                 reward=reward,
                 discount=discount,
-                next_state=self.state(following, np.array(next_committed).reshape(n, len(self.scale))),
-                next_reference=self.reference(following),
+                next_state=self.state(seen[next_tick], np.array(next_committed).reshape(n, len(self.scale))),
+                next_reference=self.stored_reference(next_tick, seen[next_tick], steps),
+                token=len(here.token),
                 steps=last - first,
-                human_steps=sources.count(2),
+                human=human,
+                terminated=terminated,
+                truncated=not terminated and after == ending.tick,
                 policy_version=steps[first].policy_version,
                 tick=tick,
             )

@@ -3,6 +3,7 @@
 Drawing costs triangles, not pixels, so everything is boxes, capsules and cylinders with few faces.
 """
 
+from dataclasses import dataclass
 import math
 
 import numpy as np
@@ -14,7 +15,24 @@ VELOCITY_GAINS = (40, 40, 40, 10, 7, 4)  # N m s / rad
 FORCE_LIMITS = (60, 80, 60, 25, 20, 12)  # N m
 DARK, LIGHT = '0.25 0.25 0.28 1', '0.5 0.5 0.55 1'
 VISUAL = 'contype="0" conaffinity="0" group="1"'
-CONTACT = 'condim="3" friction="0.25 0.005 0.0001" solref="0.004 1" solimp="0.9 0.99 0.0005"'
+
+
+
+@dataclass(frozen=True)
+class Physics:
+    """How contact is computed. `STIFF` is as the default, but harder and finer: a policy must not notice."""
+
+    clearance: float = 0.0003  # m, total, plug to hole
+    timestep: float = 0.002  # s
+    solref: str = '0.004 1'  # MuJoCo's time constant and damping ratio of a contact
+    solimp: str = '0.9 0.99 0.0005'  # and its impedance
+
+    @property
+    def contact(self) -> str:
+        return f'condim="3" friction="0.25 0.005 0.0001" solref="{self.solref}" solimp="{self.solimp}"'
+
+
+STIFF = Physics(timestep=0.001, solref='0.002 1', solimp='0.95 0.995 0.0002')
 
 PLUG = (0.010, 0.00585, 0.0040)  # m, half sizes along the hand's x (length), y and z: an 8P8C plug
 SOCKET_DEPTH = 0.014  # m
@@ -92,7 +110,7 @@ def actuators(arm: Arm) -> str:
     return '\n'.join(xml)
 
 
-def held_plug(tool_x: float) -> str:
+def held_plug(tool_x: float, physics: Physics) -> str:
     """The plug in the hand. Two slides and two hinges are the give of fingers and cable."""
     slide = 'type="slide" stiffness="3000" damping="12" range="-0.004 0.004" armature="0.05"'
     hinge = 'type="hinge" stiffness="3" damping="0.02" range="-0.2 0.2" armature="0.0003" pos="-0.03 0 0"'
@@ -100,18 +118,18 @@ def held_plug(tool_x: float) -> str:
         f'<body gravcomp="1" name="plug" pos="{tool_x} 0 0">'
         f'<joint name="plug/slide_y" axis="0 1 0" {slide}/><joint name="plug/slide_z" axis="0 0 1" {slide}/>'
         f'<joint name="plug/hinge_y" axis="0 1 0" {hinge}/><joint name="plug/hinge_z" axis="0 0 1" {hinge}/>'
-        f'<geom name="plug" contype="8" conaffinity="4" {CONTACT} type="box" size="{numbers(PLUG)}" '
+        f'<geom name="plug" contype="8" conaffinity="4" {physics.contact} type="box" size="{numbers(PLUG)}" '
         f'rgba="0.1 0.35 0.9 1" mass="0.01"/>'
         f'<site name="plug/tip" pos="{PLUG[0]} 0 0" size="0.001" rgba="0 0 0 0"/></body>'
     )
 
 
-def socket(clearance: float) -> str:
+def socket(physics: Physics) -> str:
     """A rectangular hole along -z, mouth at z = 0: four walls, a floor and four 45 degree chamfer slabs."""
-    hx, hy, outer = PLUG[2] + clearance / 2, PLUG[1] + clearance / 2, 0.014
+    hx, hy, outer = PLUG[2] + physics.clearance / 2, PLUG[1] + physics.clearance / 2, 0.014
     half = SOCKET_DEPTH / 2
     z = -half - CHAMFER
-    fixed = f'contype="4" conaffinity="8" {CONTACT} type="box"'
+    fixed = f'contype="4" conaffinity="8" {physics.contact} type="box"'
     wall, red = 'rgba="0.55 0.55 0.6 1"', 'rgba="0.75 0.15 0.1 1"'
     thickness = 0.0008
     xml = [
@@ -137,11 +155,11 @@ def socket(clearance: float) -> str:
     return f'<body name="socket" pos="0 0 0.05">{"".join(xml)}</body>'
 
 
-def build(profile: RobotProfile, clearance: float = 0.0003, timestep: float = 0.002) -> str:
-    """The whole cell as MJCF. The last arm of the profile holds the plug. clearance: m, total, plug to hole."""
+def build(profile: RobotProfile, physics: Physics = Physics()) -> str:
+    """The whole cell as MJCF. The last arm of the profile holds the plug."""
     tool = profile.arms[-1]
     arms = '\n'.join(
-        arm_body(profile, arm, held_plug(arm.tool_position[0]) if arm is tool else '') for arm in profile.arms
+        arm_body(profile, arm, held_plug(arm.tool_position[0], physics) if arm is tool else '') for arm in profile.arms
     )
     equalities = '\n'.join(
         f'<joint joint1="{arm.gripper.name}_mirror" joint2="{arm.gripper.name}" polycoef="0 1 0 0 0"/>'
@@ -149,7 +167,7 @@ def build(profile: RobotProfile, clearance: float = 0.0003, timestep: float = 0.
     )
     return f'''<mujoco model="{profile.name}_ethernet">
 <compiler angle="radian" autolimits="true"/>
-<option timestep="{timestep}" integrator="implicitfast" cone="elliptic" iterations="20" ls_iterations="20"/>
+<option timestep="{physics.timestep}" integrator="implicitfast" cone="elliptic" iterations="20" ls_iterations="20"/>
 <size memory="8M"/>
 <visual>
  <global offwidth="640" offheight="480"/>
@@ -164,7 +182,7 @@ def build(profile: RobotProfile, clearance: float = 0.0003, timestep: float = 0.
  {cameras_on(profile, 'world')}
  {camera('audience', (0.22, -0.36, 0.27), (0.0, 0.0, 0.075), (0.0, 0.0, 1.0), 34)}
  {arms}
- {socket(clearance)}
+ {socket(physics)}
 </worldbody>
 <equality>{equalities}</equality>
 <actuator>{''.join(actuators(arm) for arm in profile.arms)}</actuator>

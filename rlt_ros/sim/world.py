@@ -31,14 +31,14 @@ def down(yaw: float) -> np.ndarray:
 
 
 class World:
-    """An Ethernet plug in the last arm's hand above a socket with 0.3 mm of clearance.
+    """An Ethernet plug in the last arm's hand above a socket.
 
     Joint vectors are (D,) in the profile's wire order, rad (grippers: m).
     """
 
-    def __init__(self, profile: RobotProfile, seed: int = 0, clearance: float = 0.0003, timestep: float = 0.002):
+    def __init__(self, profile: RobotProfile, seed: int | list[int] = 0, physics: scene.Physics = scene.Physics()):
         self.profile = profile
-        self.model = mujoco.MjModel.from_xml_string(scene.build(profile, clearance, timestep))
+        self.model = mujoco.MjModel.from_xml_string(scene.build(profile, physics))
         self.data = mujoco.MjData(self.model)
         self.kinematics = Kinematics(profile)
         self.random = np.random.default_rng(seed)

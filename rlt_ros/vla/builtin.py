@@ -25,6 +25,7 @@ class Look:
     position: np.ndarray  # (D,) rad or m
     velocity: np.ndarray  # (D,)
     command: np.ndarray  # (D,)
+    number: int = 0  # tells it from others (its stamp, say): the chunk's noise is a function of it
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class VlaResult:
 
 
 class BuiltinBackend:
-    """Frozen. Deterministic for a seed and a sequence of calls."""
+    """Frozen. Deterministic: the same look gives the same chunk, alone or in a batch, live or later."""
 
     def __init__(self, path: Path, profile: RobotProfile, device: str = 'cpu', seed: int = 0):
         try:
@@ -56,7 +57,7 @@ class BuiltinBackend:
                 f'{path} was trained with {self.model.sizes.proprioception} pose features, '
                 f'robot {profile.name} has {self.feel.pose_size}'
             )
-        self.random = torch.Generator().manual_seed(seed)
+        self.seed = seed
         as_tensor = lambda array: torch.from_numpy(array).float().to(self.device)  # noqa: E731
         self._chunk_mean, self._chunk_deviation = as_tensor(self.unit.chunk_mean), as_tensor(self.unit.chunk_deviation)
 
@@ -70,7 +71,9 @@ class BuiltinBackend:
         words = torch.from_numpy(tokenize(instruction)).expand(len(looks), -1).to(self.device)
         pose = torch.from_numpy(state[:, : sizes.proprioception]).to(self.device)
         prefix = self.model.prefix(images, words, pose)
-        noise = torch.randn(len(looks), sizes.horizon, sizes.action_dim, generator=self.random).to(self.device)
+        shape = (sizes.horizon, sizes.action_dim)
+        draws = [np.random.default_rng([self.seed, look.number]).standard_normal(shape, np.float32) for look in looks]
+        noise = torch.from_numpy(np.stack(draws)).to(self.device)
         chunk = self.model.sample(prefix, noise) * self._chunk_deviation + self._chunk_mean
         chunk = chunk.clamp(-REFERENCE_LIMIT, REFERENCE_LIMIT)
         return VlaResult(prefix.half().cpu().numpy(), chunk.cpu().numpy(), state)

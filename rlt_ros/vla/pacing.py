@@ -20,11 +20,12 @@ class Waiting(Generic[Look]):
 class Pacing(Generic[Look]):
     """One decision per chunk period; all other observations of the critical phase wait for the episode's end.
 
-    Nothing waits for an evaluation, which is not stored.
+    Those of the approach wait only with store_approach. Nothing waits for an evaluation, which is not stored.
     """
 
-    def __init__(self, period: int):
+    def __init__(self, period: int, store_approach: bool = False):
         self.period = period  # ns
+        self.stored = ('approach', 'critical') if store_approach else ('critical',)
         self.number, self.phase, self.mode = 0, 'idle', ''
         self.sequence, self.decided_at = 0, None
         self.waiting: list[Waiting[Look]] = []
@@ -56,7 +57,7 @@ class Pacing(Generic[Look]):
             self.decided_at = stamp
             self.decision = (stamp, self.sequence, look)
             return True
-        if self.phase == 'critical' and self.mode != 'evaluation':
+        if self.phase in self.stored and self.mode != 'evaluation':
             self.waiting.append(Waiting(self.number, stamp, self.sequence, look))
         return False
 
