@@ -159,6 +159,10 @@ class Method(Strict):
     bc_weight: float = Field(
         default=0.1, ge=0, le=100, description='beta, on the summed squared deviation from the reference chunk (Eq. 5)'
     )
+    bc_weight_end: float | None = Field(
+        default=None, ge=0, le=100, description='what beta goes to over the first bc_ramp updates; null: it stays'
+    )
+    bc_ramp: int = Field(default=30_000, ge=1, le=10_000_000, description='updates')
     noise: float = Field(default=0.02, ge=0, le=1, description='sigma of the policy, normalised action units')
     reference_dropout: float = Field(
         default=0.5, ge=0, le=1, description='chance that a training sample hides its reference from the actor'
@@ -278,7 +282,7 @@ def check_fit(profile: RobotProfile, method: Method) -> None:
     Otherwise no value could be bootstrapped.
     """
     for name, value, of, step in (
-        ('stride', method.stride, f'robot {profile.name}, which is observed every {profile.stride} steps', profile.stride),
+        ('stride', method.stride, f'robot {profile.name}, observed every {profile.stride} steps', profile.stride),
         ('chunk', method.chunk, f'stride {method.stride}', method.stride),
     ):  # fmt: skip
         if value % step:

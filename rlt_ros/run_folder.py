@@ -25,9 +25,10 @@ PACKAGES = ('torch', 'mujoco', 'numpy', 'pydantic', 'safetensors', 'opencv-pytho
 SAME_ON_RESUME = ('task', 'method', 'robot', 'seed')
 
 
-def prepare(arguments: Mapping[str, graph.Value]) -> Path:
+def prepare(arguments: Mapping[str, graph.Value], method: Method | None = None) -> Path:
     """Check all configuration and make the run folder `arguments['run_folder']` with config.yaml and versions.json.
 
+    method: in place of the one that the arguments name (a variation of it).
     Returns its absolute path. Raises UserError, before anything is written, for wrong names or values, a folder that is
     already in use without `resume`, or `resume` without a run to go on with.
     """
@@ -35,7 +36,7 @@ def prepare(arguments: Mapping[str, graph.Value]) -> Path:
     folder = Path(str(values['run_folder'])).expanduser().resolve()
     values['run_folder'] = str(folder)
     configurations = {'robot': load(RobotProfile, str(values['robot'])), 'task': load(Task, str(values['task'])),
-                      'method': load(Method, str(values['method']))}
+                      'method': method or load(Method, str(values['method']))}
     check_fit(configurations['robot'], configurations['method'])
     specs = graph.nodes(values)
     check_parameters(specs, str(values['config'] or 'arguments'))

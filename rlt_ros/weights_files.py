@@ -8,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 
 from rlt_ros.errors import UserError
 from rlt_ros.paths import share
+from rlt_ros.vla import normalisation
 
 MAKE = {'vla': 'rlt train vla', 'rl_token': 'rlt train token'}
 
@@ -42,16 +43,24 @@ def metadata(path: Path, kind: str) -> dict[str, str]:
     return found
 
 
+def check_made_for(token: Path, found: dict[str, str], vla_hash: str, normalisation_hash: str) -> None:
+    """Whether a token's metadata name this VLA; raises UserError, with a line of its own for other units."""
+    for what, key, used in (
+        ('with the normalisation', 'normalisation_hash', normalisation_hash), ('on the VLA', 'vla_hash', vla_hash),
+    ):  # fmt: skip
+        if (trained := found.get(key, 'none')) != used:
+            raise UserError(
+                f'{token} was trained {what} with hash {trained[:12]}, the VLA in use has {used[:12]}; '
+                f'train a matching one with: {MAKE["rl_token"]}'
+            )
+
+
 def check(vla: Path, token: Path) -> None:
     """Both files whole, as their model cards say, and the token trained on this VLA; raises UserError."""
     metadata(vla, 'vla')
-    trained_on = metadata(token, 'rl_token').get('vla_hash', 'none')
+    found = metadata(token, 'rl_token')
     for path, kind in ((vla, 'vla'), (token, 'rl_token')):
         card = path.with_suffix('.json')
         if card.is_file() and json.loads(card.read_text()).get('sha256') != file_hash(path):
             raise UserError(f'{path} is not the file of its model card {card.name}: damaged or replaced; {MAKE[kind]}')
-    if trained_on != file_hash(vla):
-        raise UserError(
-            f'{token} was trained on the VLA with hash {trained_on[:12]}, the VLA in use has {file_hash(vla)[:12]}; '
-            f'train a matching one with: {MAKE["rl_token"]}'
-        )
+    check_made_for(token, found, file_hash(vla), normalisation.read(vla).hash)

@@ -20,7 +20,7 @@ FILES = [path_of('vla', ROBOT.name), path_of('rl_token', ROBOT.name)]
 
 def test_vla_and_token_belong_to_each_other_and_to_the_robot() -> None:
     vla = BuiltinBackend(FILES[0], ROBOT)
-    token = TokenBackend(FILES[1], vla.hash)
+    token = TokenBackend(FILES[1], vla.hash, vla.unit.hash)
     sizes = vla.model.sizes
     assert (token.model.sizes.tokens, token.model.sizes.width) == (sizes.tokens, sizes.width)
     assert sizes.horizon >= load(Method, 'rlt').reference_horizon

@@ -38,7 +38,8 @@ def save_vla(path: Path, profile: RobotProfile) -> str:
 
 def save_token(path: Path, profile: RobotProfile, vla_hash: str) -> str:
     """Write an RL token for such a VLA; returns its hash."""
-    sizes = vla(profile)[0].sizes
+    network, unit = vla(profile)
+    sizes = network.sizes
     torch.manual_seed(1)
     model = RlToken(TokenSizes(sizes.tokens, sizes.width, token_dim=16, heads=2, layers=1), GOAL_SIZE)
-    return token_weights.save(path, model, vla_hash)
+    return token_weights.save(path, model, vla_hash, unit.hash)

@@ -11,7 +11,7 @@ from rlt_ros.bench.lockstep import LockStep, Result, open_lockstep
 from rlt_ros.config import Method, RobotProfile, Task
 from rlt_ros.rl import checkpoint
 from rlt_ros.rl.learner import Learner
-from rlt_ros.sim.scene import STIFF
+from rlt_ros.sim.scene import SOFT, STIFF
 
 # seeds of starts, beside the run's own; none is used twice
 LEARNING, FINAL = 2, 7
@@ -57,16 +57,17 @@ class Recorder:
 
 def learn(
     profile: RobotProfile, task: Task, method: Method, minutes: float, seed: int, folder: Path,
-    report: Callable[[float, str], None], final_episodes: int = 0,
+    report: Callable[[float, str], None], final_episodes: int = 0, token: bool = True,
 ) -> LockStep:  # fmt: skip
     """Evaluate the VLA, warm up, learn for `minutes` of robot time; report(robot minutes, note) after each episode.
 
     Then, without noise and from starts that were not learned from, `final_episodes` of the actor, and as many with
-    stiffer contact and a smaller time step: who has learned to push through a soft wall shows there.
+    stiffer contact and a smaller time step: who has learned to push through a soft wall shows there. token: whether
+    the actor-critic sees z_rl.
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    runner = open_lockstep(profile, task, method, [seed, LEARNING])
+    runner = open_lockstep(profile, task, method, [seed, LEARNING], token=token)
     learner, recorder = runner.learner(seed), Recorder(folder, profile.control_rate, method)
     for _ in range(method.evaluation_episodes):
         recorder.add('evaluation', runner.episode('evaluation', noise=False))
@@ -93,8 +94,8 @@ def learn(
                f'{result.steps} steps, {learner.agent.updates} updates')  # fmt: skip
     checkpoint.write(folder / 'checkpoints' / 'learner.safetensors', learner)
     checkpoint.replace(folder / 'checkpoints' / 'actor.safetensors', learner.packed())
-    for mode, physics in (('final', {}), ('stiff', {'physics': STIFF})):
-        again = open_lockstep(profile, task, method, [seed, FINAL], **physics)
+    for mode, physics in (('final', SOFT), ('stiff', STIFF)):
+        again = open_lockstep(profile, task, method, [seed, FINAL], physics, token)
         again.use(learner)
         for number in range(final_episodes):
             recorder.add(mode, again.episode('online', noise=False), learner)

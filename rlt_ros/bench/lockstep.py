@@ -17,7 +17,7 @@ from rlt_ros.rl.learner import Learner
 from rlt_ros.rl.networks import Sizes
 from rlt_ros.rl.policy import unpack
 from rlt_ros.rl.transitions import Ending, Seen, Step, Transition, TransitionBuilder
-from rlt_ros.sim.scene import Physics
+from rlt_ros.sim.scene import SOFT, Physics
 from rlt_ros.sim.world import World
 from rlt_ros.token.backend import TokenBackend
 from rlt_ros.vla.builtin import BuiltinBackend, Look
@@ -46,7 +46,7 @@ class LockStep:
     def __init__(
         self, profile: RobotProfile, task: Task, method: Method, vla: BuiltinBackend,
         token: TokenBackend | None,
-        seed: int | list[int], physics: Physics = Physics(),
+        seed: int | list[int], physics: Physics = SOFT,
     ):  # fmt: skip
         check_fit(profile, method)
         self.profile, self.task, self.method, self.vla, self.token = profile, task, method, vla, token
@@ -56,7 +56,6 @@ class LockStep:
         self.builder = TransitionBuilder(method, vla.unit.scale, profile.stride)
         self.dt = 1.0 / profile.control_rate
         rest = vla.feel.size + method.delay * profile.action_dim
-        # without a token only the VLA can drive
         self.sizes = Sizes(token.size if token else 0, rest, method.chunk * profile.action_dim)
         self.episodes = 0
 
@@ -133,12 +132,13 @@ class LockStep:
 
 
 def open_lockstep(
-    profile: RobotProfile, task: Task, method: Method, seed: int | list[int], physics: Physics = Physics()
-) -> LockStep:
-    """A runner with the robot's shipped VLA and RL token."""
+    profile: RobotProfile, task: Task, method: Method, seed: int | list[int], physics: Physics = SOFT,
+    token: bool = True,
+) -> LockStep:  # fmt: skip
+    """A runner with the robot's shipped VLA and, unless one wants to see what is without it, its RL token."""
     vla = BuiltinBackend(path_of('vla', profile.name), profile)
-    token = TokenBackend(path_of('rl_token', profile.name), vla.hash)
-    return LockStep(profile, task, method, vla, token, seed, physics)
+    encoder = TokenBackend(path_of('rl_token', profile.name), vla.hash, vla.unit.hash) if token else None
+    return LockStep(profile, task, method, vla, encoder, seed, physics)
 
 
 def throughput(results: list[Result], rate: float) -> float:

@@ -6,11 +6,13 @@ from typing import Annotated
 from rich.console import Console
 import typer
 
+from rlt_ros.errors import UserError
+
 Robot = Annotated[str, typer.Option(help='robot profile, name or path')]
 Task = Annotated[str, typer.Option(help='task, name or path')]
 Dataset = Annotated[Path, typer.Option(help='folder of demonstrations')]
 Out = Annotated[Path | None, typer.Option(help="weights file; default: the robot's own in weights/")]
-Steps = Annotated[int, typer.Option(min=20, help='gradient steps')]
+Steps = Annotated[int, typer.Option(min=50, help='gradient steps')]
 Batch = Annotated[int, typer.Option(min=4, max=1024, help='observations per step')]
 Seed = Annotated[int, typer.Option(min=0)]
 Threads = Annotated[int, typer.Option(min=1, max=64, help='processor threads')]
@@ -61,8 +63,20 @@ def train_token(
     dataset: Dataset = Path('datasets/ethernet'), robot: Robot = 'bimanual', out: Out = None,
     vla: Annotated[Path | None, typer.Option(help="the VLA's weights; default: the robot's own")] = None,
     steps: Steps = 2500, batch: Batch = 24, seed: Seed = 0, threads: Threads = 2,
+    context_dropout: Annotated[
+        float, typer.Option(min=0, max=1, help="share of the decoder's context hidden in training")
+    ] = 0.9,
+    goal_weight: Annotated[float, typer.Option(min=0, max=100, help='of the hindsight loss; 0: paper')] = 0.3,
+    alpha: Annotated[
+        float, typer.Option(min=0, max=100, help="of the VLA's own loss; above 0 it is fine-tuned along with the token")
+    ] = 0.0,
+    out_vla: Annotated[Path | None, typer.Option(help='weights file of the fine-tuned VLA, with --alpha')] = None,
 ) -> None:  # fmt: skip
-    """Train the RL token on the frozen VLA's prefix embeddings and write weights and card."""
+    """Train the RL token on the VLA's prefix embeddings and write weights and card.
+
+    With --alpha the VLA learns on by its own loss, while the token's never reaches it; both are written, belong to each
+    other, and stay frozen from then on.
+    """
     from rlt_ros import config
     from rlt_ros.token.train import TokenTraining
     from rlt_ros.token.training_run import run
@@ -70,6 +84,13 @@ def train_token(
 
     profile = config.load(config.RobotProfile, robot)
     path = out or path_of('rl_token', profile.name)
-    plan = TokenTraining(steps=steps, batch=batch, seed=seed)
-    run(profile, dataset, vla or path_of('vla', profile.name), path, plan, threads)
+    if (alpha > 0) != (out_vla is not None):
+        raise UserError(
+            f'alpha = {alpha:g} and --out-vla {out_vla} do not go together: '
+            'above 0 the VLA changes and needs a file to go to, at 0 it stays as it is'
+        )
+    plan = TokenTraining(
+        steps=steps, batch=batch, seed=seed, context_dropout=context_dropout, goal_weight=goal_weight, alpha=alpha
+    )
+    run(profile, dataset, vla or path_of('vla', profile.name), path, out_vla, plan, threads)
     Console().print(f'{path}, card: {path.with_suffix(".md")}')

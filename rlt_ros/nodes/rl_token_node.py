@@ -13,6 +13,7 @@ from rlt_ros.ros.node import fill_array, read_array, run, stamp_to_ns
 from rlt_ros.ros.parameters import declare
 from rlt_ros.ros.qos import RELIABLE, STORED
 from rlt_ros.token.backend import TokenBackend
+from rlt_ros.vla import normalisation
 from rlt_ros.weights_files import file_hash, path_of
 
 
@@ -31,8 +32,9 @@ class RlTokenNode(Node):
         parameters = declare(self, Parameters)
         profile = load(RobotProfile, parameters.robot)
         path = path_of('rl_token', profile.name, parameters.weights)
-        self.vla_hash = file_hash(path_of('vla', profile.name, parameters.vla_weights))
-        self.token = TokenBackend(path, self.vla_hash, parameters.device)
+        vla = path_of('vla', profile.name, parameters.vla_weights)
+        self.vla_hash = file_hash(vla)
+        self.token = TokenBackend(path, self.vla_hash, normalisation.read(vla).hash, parameters.device)
         sizes = self.token.model.sizes
         self.shape = (sizes.tokens, sizes.width)
         for _ in range(3):

@@ -52,6 +52,14 @@ class ActorCritic:
         self.updates = 0
         self.statistics: dict[str, float] = {}
 
+    @property
+    def bc_weight(self) -> float:
+        """beta now: constant, or on its way from the first to the last value."""
+        first, last = self.method.bc_weight, self.method.bc_weight_end
+        if last is None:
+            return first
+        return first + (last - first) * min(1.0, self.updates / self.method.bc_ramp)
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything that updates change, by name; not copied."""
         found = {'actor': self.actor.weights.flat, 'critics': self.critics.weights.flat, 'target': self.target.flat}
@@ -122,7 +130,7 @@ class ActorCritic:
         human = batch.human[..., None]
         deviation = deviation + human * (batch.reference - batch.action).view_as(deviation)
         deviation *= batch.executed[..., None]
-        gradient.view_as(deviation).add_(deviation, alpha=2.0 * self.method.bc_weight / size)
+        gradient.view_as(deviation).add_(deviation, alpha=2.0 * self.bc_weight / size)
         self.actor.backward(gradient[None], saved, (batch.token, batch.rest, batch.reference * kept))
         self.actor_optimiser.step()
         self.statistics['bc_distance'] = deviation.square().sum((1, 2)).mean().item()

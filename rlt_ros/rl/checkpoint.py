@@ -74,6 +74,7 @@ def read(path: Path, learner: Learner) -> None:
         reason = ' '.join(str(error).split())[:200]
         raise UserError(f'checkpoint {path} is damaged: {reason}') from None
     learner.agent.weights_changed()
+    learner.check()  # should they go wrong later, these are the sound ones
 
 
 def read_newest(path: Path, learner: Learner) -> str:

@@ -16,6 +16,7 @@ import zlib
 import msgpack
 import numpy as np
 
+from rlt_ros.errors import UserError
 from rlt_ros.rl.assembly import Finished
 from rlt_ros.rl.transitions import Transition
 
@@ -65,7 +66,7 @@ def records(path: Path) -> Iterator[tuple[int, int, bytes]]:
         while len(data) - at >= HEADER.size:
             magic, length, checksum = HEADER.unpack_from(data, at)
             end = at + HEADER.size + length
-            if magic == MAGIC and length <= LARGEST and end <= len(data):
+            if magic == MAGIC and 0 < length <= LARGEST and end <= len(data):
                 payload = data[at + HEADER.size : end]
                 if zlib.crc32(payload) == checksum:
                     yield at, end, payload
@@ -76,8 +77,17 @@ def records(path: Path) -> Iterator[tuple[int, int, bytes]]:
                 return
 
 
+def begins_as_one(path: Path) -> bool:
+    """Whether a file without a whole record is a journal whose first write was torn."""
+    with path.open('rb') as file:
+        return MAGIC.startswith(file.read(len(MAGIC)))
+
+
 class Journal:
-    """One file. `cut`: bytes of a torn tail that were removed when it was opened; `damaged`: bytes stepped over."""
+    """One file. `cut`: bytes of a torn tail that were removed when it was opened; `damaged`: bytes stepped over.
+
+    Raises UserError, and leaves the file as it is, where it is something else.
+    """
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +98,8 @@ class Journal:
                 self.damaged += start - whole
                 whole = end
             self.cut = path.stat().st_size - whole
+            if self.cut and not whole and not begins_as_one(path):
+                raise UserError(f'{path} is no journal of this version of rlt_ros; start a new run')
             if self.cut:
                 os.truncate(path, whole)
         self._file = path.open('ab', buffering=0)

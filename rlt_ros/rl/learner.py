@@ -70,7 +70,7 @@ class Learner:
         self.agent.update(self.replay.sample(self.method.batch))
 
     def check(self) -> str:
-        """Whether the networks are sound: '' and they are remembered, or what is wrong, and the last sound ones are back.
+        """'' where the networks are sound, and remembers them; else what is wrong, after going back to the last sound.
 
         The updates made since count as made and new batches are drawn, so that what went wrong is not repeated.
         """

@@ -111,7 +111,7 @@ class Networks:
             h, factor = h.relu_(), w.factor(f'w{i}')
             left = h.to(factor.dtype)
             saved.append((u, statistics, h, left))
-            u = torch.bmm(left, factor).float().add_(w[f'b{i}'])
+            u = torch.bmm(left, factor).to(u.dtype).add_(w[f'b{i}'])
         return u, saved
 
     def backward(self, upstream: Tensor, saved: list, inputs: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
@@ -127,7 +127,7 @@ class Networks:
             if inputs is not None:
                 into[f'w{i}'].copy_(torch.bmm(left.transpose(1, 2), rounded))
                 torch.sum(g, 1, keepdim=True, out=into[f'b{i}'])
-            g = relu_backward(torch.bmm(rounded, factor.transpose(1, 2)).float(), h, 0)
+            g = relu_backward(torch.bmm(rounded, factor.transpose(1, 2)).to(g.dtype), h, 0)
             if self.norm:
                 g = layer_norm_backward(g, u, [self.hidden], *statistics, None, None, [True, False, False])[0]
         if inputs is not None:

@@ -63,6 +63,8 @@ class Replay:
     def add(self, transition: Transition, mode: str) -> None:
         """mode: warmup or online. Raises ValueError where sizes do not fit or a number is not finite."""
         row, z = self.added % self.capacity, self.sizes.token
+        if mode not in KINDS:
+            raise ValueError(f'a transition of mode "{mode}" is not learned from')
         steps = np.arange(len(transition.human)) < transition.steps
         values = {
             'rest': transition.state[z:], 'reference': transition.reference, 'action': transition.action,
@@ -72,7 +74,8 @@ class Replay:
         }  # fmt: skip
         line = np.concatenate(list(values.values()), dtype=np.float32)
         tokens = np.concatenate([transition.state[:z], transition.next_state[:z]], dtype=np.float32)
-        if line.shape != self.numbers.shape[1:] or tokens.shape != self.tokens.shape[1:]:
+        fits = all(len(values[name]) == part.stop - part.start for name, part in self.parts.items())
+        if not fits or transition.token != z or tokens.shape != self.tokens.shape[1:]:
             raise ValueError(f'a transition of {len(tokens)} + {len(line)} numbers does not fit {self.sizes}')
         if not (np.isfinite(line).all() and np.isfinite(tokens).all()):
             raise ValueError('a transition is not finite')
@@ -87,7 +90,8 @@ class Replay:
     def sample(self, size: int) -> Batch:
         """A batch drawn with replacement, uniform or by shares; at least one transition must be stored."""
         rows = self._rows(size)
-        numbers, tokens, z = self.numbers[rows], self.tokens[rows], self.sizes.token
+        numbers, tokens = (torch.index_select(array, 0, rows) for array in (self.numbers, self.tokens))
+        z = self.sizes.token
         fields = {name: numbers[:, part] for name, part in self.parts.items()}
         fields |= {name: fields[name][:, 0] for name in ('reward', 'discount')}
         return Batch(token=tokens[:, :z], next_token=tokens[:, z:], **fields)

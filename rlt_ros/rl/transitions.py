@@ -58,7 +58,7 @@ class Transition:
     steps: int  # k, executed steps of the chunk; the others are padding
     human: np.ndarray  # (C,) bool: a person drove
     terminated: bool  # the episode ended with success or failure within the chunk: no value follows
-    truncated: bool  # the episode was cut off (time) at the chunk's end: the value goes on
+    truncated: bool  # the last of an episode that was cut off (time): the value goes on
     policy_version: int  # of the first step
     tick: int  # of the observation
 
@@ -135,7 +135,7 @@ class TransitionBuilder:
                 steps=last - first,
                 human=human,
                 terminated=terminated,
-                truncated=not terminated and after == ending.tick,
+                truncated=not ending.terminated and after + self.method.stride > ending.tick,
                 policy_version=steps[first].policy_version,
                 tick=tick,
             )

@@ -20,7 +20,7 @@ VISUAL = 'contype="0" conaffinity="0" group="1"'
 
 @dataclass(frozen=True)
 class Physics:
-    """How contact is computed. `STIFF` is as the default, but harder and finer: a policy must not notice."""
+    """How contact is computed. `STIFF` is harder and finer than `SOFT`: a policy must not notice."""
 
     clearance: float = 0.0003  # m, total, plug to hole
     timestep: float = 0.002  # s
@@ -32,6 +32,7 @@ class Physics:
         return f'condim="3" friction="0.25 0.005 0.0001" solref="{self.solref}" solimp="{self.solimp}"'
 
 
+SOFT = Physics()
 STIFF = Physics(timestep=0.001, solref='0.002 1', solimp='0.95 0.995 0.0002')
 
 PLUG = (0.010, 0.00585, 0.0040)  # m, half sizes along the hand's x (length), y and z: an 8P8C plug
@@ -155,7 +156,7 @@ def socket(physics: Physics) -> str:
     return f'<body name="socket" pos="0 0 0.05">{"".join(xml)}</body>'
 
 
-def build(profile: RobotProfile, physics: Physics = Physics()) -> str:
+def build(profile: RobotProfile, physics: Physics = SOFT) -> str:
     """The whole cell as MJCF. The last arm of the profile holds the plug."""
     tool = profile.arms[-1]
     arms = '\n'.join(

@@ -36,7 +36,7 @@ class World:
     Joint vectors are (D,) in the profile's wire order, rad (grippers: m).
     """
 
-    def __init__(self, profile: RobotProfile, seed: int | list[int] = 0, physics: scene.Physics = scene.Physics()):
+    def __init__(self, profile: RobotProfile, seed: int | list[int] = 0, physics: scene.Physics = scene.SOFT):
         self.profile = profile
         self.model = mujoco.MjModel.from_xml_string(scene.build(profile, physics))
         self.data = mujoco.MjData(self.model)

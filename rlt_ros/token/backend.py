@@ -10,11 +10,11 @@ from rlt_ros.weights_files import file_hash
 
 
 class TokenBackend:
-    """prefix -> standardised z_rl. Refuses an encoder that was trained on another VLA (UserError)."""
+    """prefix -> standardised z_rl. Refuses an encoder that was trained on another VLA or other units (UserError)."""
 
-    def __init__(self, path: Path, vla_hash: str, device: str = 'cpu'):
+    def __init__(self, path: Path, vla_hash: str, normalisation_hash: str, device: str = 'cpu'):
         self.device = torch.device(device)
-        self.model = weights.load(path, vla_hash).to(self.device)
+        self.model = weights.load(path, vla_hash, normalisation_hash).to(self.device)
         self.hash = file_hash(path)
 
     @property

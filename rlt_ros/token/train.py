@@ -1,4 +1,4 @@
-"""Training of the RL token on the frozen VLA's prefix embeddings (paper, Eq. 2)."""
+"""Training of the RL token on the VLA's prefix embeddings (paper, Eq. 2), with the VLA frozen or fine-tuned."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from rlt_ros.token.model import RlToken, TokenSizes
+from rlt_ros.token.tuning import LEARNING_RATE, Tuning
 from rlt_ros.vla.examples import Examples
 from rlt_ros.vla.model import GOAL_SIZE, BuiltinVla
 from rlt_ros.vla.normalisation import Normalisation
@@ -26,6 +27,7 @@ class TokenTraining:
     learning_rate: float = 1e-3
     context_dropout: float = 0.9
     goal_weight: float = 0.3  # hindsight, per goal dimension; against the mean squared reconstruction error
+    alpha: float = 0.0  # of the VLA's own loss; 0: the VLA stays as it is
     token_dim: int = 128
     seed: int = 0
 
@@ -49,9 +51,12 @@ def prefixes(
 def losses(
     model: RlToken, prefix: torch.Tensor, goal: torch.Tensor, dropout: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Eq. 2 as a mean over tokens of the squared distance per dimension, and the hindsight loss."""
+    """Eq. 2 as a mean over tokens of the squared distance per dimension, and the hindsight loss.
+
+    No gradient reaches what made the prefix: it trains the token alone.
+    """
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        target = model.scaled(prefix.float())
+        target = model.scaled(prefix.detach().float())
         z = model.encoder(target)
         dropped = torch.rand(target.shape[:2]) < dropout
         rebuilt = model.decoder(z, target, dropped)
@@ -59,10 +64,29 @@ def losses(
     return (rebuilt.float() - target).square().mean(), missed
 
 
+def objective(
+    model: RlToken, prefix: torch.Tensor, goal: torch.Tensor, rows: torch.Tensor, plan: TokenTraining,
+    tuning: Tuning | None,
+) -> tuple[torch.Tensor, dict[str, float]]:  # fmt: skip
+    """L_ro(phi) + alpha L_vla(theta) of some rows, and its parts; prefix (T, M, d) holds while the VLA is frozen."""
+    rebuilt, missed = losses(model, prefix[rows] if tuning is None else tuning.prefix(rows), goal[rows],
+                             plan.context_dropout)  # fmt: skip
+    total, parts = rebuilt + plan.goal_weight * missed, {'reconstruction': rebuilt.item(), 'goal': missed.item()}
+    if tuning is None:
+        return total, parts
+    own = tuning.loss(rows)
+    return total + plan.alpha * own, parts | {'vla': own.item()}
+
+
 def train(
-    prefix: torch.Tensor, examples: Examples, plan: TokenTraining, report: Callable[[int, dict], None]
-) -> tuple[RlToken, list[dict]]:
-    """Train from scratch on prefix (T, M, d); `report(step, losses)` is called every step."""
+    prefix: torch.Tensor, examples: Examples, plan: TokenTraining, report: Callable[[int, dict], None],
+    tuning: Tuning | None = None,
+) -> tuple[RlToken, list[dict]]:  # fmt: skip
+    """Train from scratch on prefix (T, M, d); `report(step, losses)` is called every step.
+
+    tuning: the VLA that made the prefix, to be fine-tuned along with the token (plan.alpha > 0). Call `standardise`
+    afterwards, with prefixes of the VLA as it is then.
+    """
     torch.manual_seed(plan.seed)
     torch.set_flush_denormal(True)
     model = RlToken(TokenSizes(prefix.shape[1], prefix.shape[2], plan.token_dim), GOAL_SIZE)
@@ -71,31 +95,32 @@ def train(
     model.centre.copy_(some.mean(0))
     model.spread.copy_((some - model.centre).square().mean().sqrt())
     goal = torch.from_numpy(examples.goal)
-    optimiser = torch.optim.AdamW(model.parameters(), plan.learning_rate, weight_decay=1e-3, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, plan.steps, pct_start=0.05)
+    groups, rates = [{'params': list(model.parameters())}], [plan.learning_rate]
+    if tuning is not None:
+        groups, rates = [*groups, {'params': list(tuning.vla.parameters())}], [*rates, LEARNING_RATE]
+    learning = [parameter for group in groups for parameter in group['params']]
+    optimiser = torch.optim.AdamW(groups, plan.learning_rate, weight_decay=1e-3, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, plan.steps, pct_start=0.05)
     curve, started = [], time.monotonic()
     for step in range(1, plan.steps + 1):
         rows = kept[torch.randint(len(kept), (plan.batch,))]
-        rebuilt, missed = losses(model, prefix[rows], goal[rows], plan.context_dropout)
+        loss, parts = objective(model, prefix, goal, rows, plan, tuning)
         optimiser.zero_grad()
-        (rebuilt + plan.goal_weight * missed).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learning, 1.0)
         optimiser.step()
         schedule.step()
-        point = {'step': step, 'reconstruction': rebuilt.item(), 'goal': missed.item()}
+        point = {'step': step, **parts}
         if step % 100 == 0 or step == plan.steps:
             with torch.no_grad():
                 rows = held_out[torch.randint(len(held_out), (256,))]
-                rebuilt, missed = losses(model, prefix[rows], goal[rows], plan.context_dropout)
-            point |= {
-                'held_out_reconstruction': rebuilt.item(),
-                'held_out_goal': missed.item(),
-                'seconds': time.monotonic() - started,
-            }
-            curve.append(point)
+                _, parts = objective(model, prefix, goal, rows, plan, tuning)
+            point |= {f'held_out_{name}': value for name, value in parts.items()}
+            curve.append(point | {'seconds': time.monotonic() - started})
         report(step, point)
-    standardise(model.eval(), prefix[kept])
-    return model, curve
+    if tuning is not None:
+        tuning.freeze()
+    return model.eval(), curve
 
 
 @torch.no_grad()

@@ -1,26 +1,35 @@
-"""`rlt train token`: the frozen VLA and its demonstrations to the RL token and its card."""
+"""`rlt train token`: the VLA and its demonstrations to the RL token and its card, and to a fine-tuned VLA if asked."""
 
 from dataclasses import asdict
 from pathlib import Path
 import time
 
 import numpy as np
+from rich.progress import Progress
 import torch
 
 from rlt_ros.config import RobotProfile
 from rlt_ros.data import card
 from rlt_ros.data.progress import progress
 from rlt_ros.token import weights
+from rlt_ros.token.gaps import gaps
 from rlt_ros.token.probe import offset_probe, principal_components
-from rlt_ros.token.report import gaps
-from rlt_ros.token.train import TokenTraining, prefixes, train
+from rlt_ros.token.train import TokenTraining, prefixes, standardise, train
+from rlt_ros.token.tuning import Tuning
 from rlt_ros.vla import weights as vla_weights
-from rlt_ros.vla.examples import load_examples
+from rlt_ros.vla.examples import Examples, load_examples
+from rlt_ros.vla.model import BuiltinVla
+from rlt_ros.vla.normalisation import Normalisation
 from rlt_ros.weights_files import file_hash
 
 
-def run(profile: RobotProfile, dataset: Path, vla: Path, out: Path, plan: TokenTraining, threads: int) -> dict:
-    """Train, save, probe and write the card; returns the card's new facts."""
+def run(
+    profile: RobotProfile, dataset: Path, vla: Path, out: Path, out_vla: Path | None, plan: TokenTraining, threads: int
+) -> dict:
+    """Train, save, probe and write the card; returns the card's new facts.
+
+    out_vla: where the fine-tuned VLA goes, to which the token then belongs; given if and only if plan.alpha > 0.
+    """
     torch.set_num_threads(threads)
     started = time.monotonic()
     network, unit = vla_weights.load(vla, profile)
@@ -29,30 +38,39 @@ def run(profile: RobotProfile, dataset: Path, vla: Path, out: Path, plan: TokenT
         bar = bars.add_task('reading demonstrations', total=1, note='')
         examples = load_examples(dataset, profile, network.sizes.horizon, plan.every)
         bars.update(bar, advance=1, note=f'{len(examples.images)} observations')
-        bar = bars.add_task('prefix embeddings', total=len(examples.images), note='')
-        prefix = prefixes(network, unit, examples, lambda done, _: bars.update(bar, completed=done))
+        prefix = embed(bars, network, unit, examples)
         bar = bars.add_task('training the RL token', total=plan.steps, note='')
 
         def report(step: int, point: dict) -> None:
             note = f'reconstruction {point["reconstruction"]:.3f}, goal {point["goal"]:.3f}'
             bars.update(bar, completed=step, note=note)
 
-        model, curve = train(prefix, examples, plan, report)
-        sha256 = weights.save(out, model, vla_hash)
+        tuning = None if out_vla is None else Tuning(network, unit, examples)
+        model, curve = train(prefix, examples, plan, report, tuning)
+        tuned = ''
+        if out_vla is not None:
+            tuned_from = vla_hash
+            vla_hash = vla_weights.save(out_vla, network, unit, profile.name, examples.instructions)
+            prefix = embed(bars, network, unit, examples)
+            tuned = f' --vla {vla} --alpha {plan.alpha:g} --out-vla {out_vla}'
+        kept, held_out = (np.flatnonzero(mask) for mask in (~examples.held_out, examples.held_out))
+        standardise(model, prefix[kept])
+        sha256 = weights.save(out, model, vla_hash, unit.hash)
         with torch.no_grad():
             z = torch.cat([model(part.float()) for part in prefix.split(256)])
-    kept = np.flatnonzero(~examples.held_out)
     facts = {
         'sha256': sha256,
         'vla sha256': vla_hash,
+        'normalisation sha256': unit.hash,
         'command': f'./rlt train token --dataset {dataset} --robot {profile.name} --steps {plan.steps} '
-        f'--batch {plan.batch} --seed {plan.seed}',
+        f'--batch {plan.batch} --seed {plan.seed} --context-dropout {plan.context_dropout:g} '
+        f'--goal-weight {plan.goal_weight:g}{tuned}',
         'plan': asdict(plan),
         'data': {'episodes': int(examples.episode.max()) + 1, 'observations': len(prefix)},
         'parameters': sum(p.numel() for p in model.parameters()),
         'machine': card.machine() | {'threads': threads},
         'seconds': time.monotonic() - started,
-        'reconstruction on held-out episodes': gaps(model, prefix, examples),
+        'reconstruction on held-out episodes': gaps(model, prefix[held_out], examples.episode[held_out]),
         'offset probe of z_rl (mm, x and y, held-out episodes)': offset_probe(z, examples),
         'offset probe of 64 principal components of the prefix (mm)': offset_probe(
             principal_components(prefix, kept), examples
@@ -60,4 +78,14 @@ def run(profile: RobotProfile, dataset: Path, vla: Path, out: Path, plan: TokenT
         'curve': curve,
     }
     card.write(out, facts)
+    if out_vla is not None:
+        card.write(out_vla, {'sha256': vla_hash, 'fine-tuned from sha256': tuned_from, 'token sha256': sha256} | {
+            name: facts[name] for name in ('command', 'plan', 'data', 'machine', 'seconds')
+        })  # fmt: skip
     return facts
+
+
+def embed(bars: Progress, vla: BuiltinVla, unit: Normalisation, examples: Examples) -> torch.Tensor:
+    """Prefix embeddings of all examples, with a bar."""
+    bar = bars.add_task('prefix embeddings', total=len(examples.images), note='')
+    return prefixes(vla, unit, examples, lambda done, _: bars.update(bar, completed=done))

@@ -1,6 +1,7 @@
 """Units of the learning side: statistics of the demonstrations, stored with the VLA and part of its hash."""
 
 from dataclasses import dataclass
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,11 @@ class Normalisation:
     chunk_mean: np.ndarray  # (H, D) of normalised chunks
     chunk_deviation: np.ndarray  # (H, D)
 
+    @property
+    def hash(self) -> str:
+        """SHA-256, hex, of the bytes of all fields in the order of FIELDS."""
+        return hashlib.sha256(b''.join(getattr(self, name).tobytes() for name in FIELDS)).hexdigest()
+
     def proprioception(self, features: np.ndarray) -> np.ndarray:
         """Standardised, clipped float32, same shape (..., P)."""
         return np.clip((features - self.mean) / self.deviation, -CLIP, CLIP).astype(np.float32)
@@ -43,15 +49,20 @@ class Normalisation:
 FIELDS = ('scale', 'mean', 'deviation', 'chunk_mean', 'chunk_deviation')
 
 
-def load(path: Path, profile: RobotProfile) -> Normalisation:
-    """The units stored in a VLA's weights file; raises UserError where it is missing, damaged or for another robot."""
+def read(path: Path) -> Normalisation:
+    """The units stored in a VLA's weights file; raises UserError where it is missing or damaged."""
     try:
         with safe_open(path, 'np') as file:
-            unit = Normalisation(**{name: file.get_tensor(f'normalisation.{name}') for name in FIELDS})
+            return Normalisation(**{name: file.get_tensor(f'normalisation.{name}') for name in FIELDS})
     except FileNotFoundError:
         raise UserError(f'weights file {path} does not exist; make it with: rlt train vla') from None
     except (SafetensorError, OSError) as error:
         raise UserError(f'{path} is damaged or no VLA: {error}; make it anew with: rlt train vla') from None
+
+
+def load(path: Path, profile: RobotProfile) -> Normalisation:
+    """As `read`; raises UserError also where they are for another robot."""
+    unit = read(path)
     if unit.scale.shape != (profile.action_dim,):
         raise UserError(f'{path} is for {len(unit.scale)} joints, robot {profile.name} has {profile.action_dim}')
     return unit

@@ -13,6 +13,7 @@ from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.control.chunks import ACTOR, HOLD, VLA
 from rlt_ros.errors import UserError
 from rlt_ros.rl.learner import Learner
+from rlt_ros.rl.networks import Sizes
 from rlt_ros.token.backend import TokenBackend
 from rlt_ros.vla.builtin import BuiltinBackend
 
@@ -33,7 +34,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., LockStep]:
 
     def made(seed: int = 0, method: Method = METHOD) -> LockStep:
         vla = BuiltinBackend(folder / 'vla', ROBOT)
-        return LockStep(ROBOT, TASK, method, vla, TokenBackend(folder / 'token', vla.hash), seed)
+        return LockStep(ROBOT, TASK, method, vla, TokenBackend(folder / 'token', vla.hash, vla.unit.hash), seed)
 
     return made
 
@@ -41,12 +42,16 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., LockStep]:
 def run(runner: LockStep) -> tuple[Learner, list[Result]]:
     """Evaluation, warm-up, learning, then an episode with the actor."""
     learner = runner.learner(0)
-    results = [runner.episode('evaluation'), runner.episode('warmup', learner)]
+    results = [runner.episode('evaluation'), runner.episode('warmup', every=True)]
+    for transition in results[-1].transitions:
+        learner.add(transition, 'warmup')
     learner.begin()
     while learner.budget > 0:
         learner.update()
     runner.use(learner)
-    results.append(runner.episode('online', learner))
+    results.append(runner.episode('online', every=True))
+    for transition in results[-1].transitions:
+        learner.add(transition, 'online')
     return learner, results
 
 
@@ -56,13 +61,29 @@ def test_a_run_from_evaluation_to_the_actor_repeats_for_a_seed(make: Callable[..
     assert results == [Result(False, TICKS, r.penetration) for r in results]
     # an observation every 2 ticks; the last that bootstraps is 6 ticks (2 committed, 4 executed) before the end
     assert learner.replay.added == 2 * len(range(0, TICKS - 6 + 1, 2))
-    arrays = [made[0].replay.arrays for made in (first, second, other)]
-    assert all((arrays[0][name] == arrays[1][name]).all() for name in arrays[0])
-    assert (arrays[0]['action'] != arrays[2]['action']).any()
-    assert (learner.agent.actor.flat == second[0].agent.actor.flat).all()
-    kept = slice(0, learner.replay.added)
-    assert all(torch.isfinite(array[kept]).all() for array in arrays[0].values())
-    assert (arrays[0]['action'][kept] != arrays[0]['reference'][kept]).any(1).all(), 'the policy explores'
+    arrays = [(made[0].replay.numbers, made[0].replay.tokens) for made in (first, second, other)]
+    assert all((one == same).all() for one, same in zip(arrays[0], arrays[1], strict=True))
+    assert all((one != another).any() for one, another in zip(arrays[0], arrays[2], strict=True))
+    for name, value in learner.agent.tensors().items():
+        assert (value == second[0].agent.tensors()[name]).all(), name
+    assert all(torch.isfinite(array[: learner.replay.added]).all() for array in arrays[0])
+    stored = [t for result in results[1:] for t in result.transitions]
+    assert [len(result.transitions) for result in results] == [9, 18, 18], 'of an evaluation only the decisions'
+    assert all((t.action != t.reference).any() for t in stored), 'the policy explores'
+    assert [t.truncated for t in results[1].transitions] == [False] * 17 + [True]
+    assert {t.policy_version for t in results[1].transitions} == {0}
+    assert {t.policy_version for t in results[2].transitions} == {1}
+
+
+def test_a_longer_stride_stores_fewer_of_the_same_and_decisions_stay(make: Callable[..., LockStep]) -> None:
+    every, fewer = (make(method=METHOD.model_copy(update={'stride': stride})) for stride in (2, 4))
+    whole, some = (runner.episode('warmup', every=True).transitions for runner in (every, fewer))
+    assert [t.tick for t in whole] == list(range(0, 36, 2)) and [t.tick for t in some] == list(range(0, 36, 4))
+    for one, other in zip(whole[::2], some, strict=True):
+        for name, value in vars(one).items():
+            np.testing.assert_allclose(getattr(other, name), value, rtol=1e-4, atol=2e-3, err_msg=name)
+    decisions = make().episode('warmup').transitions
+    assert [t.tick for t in decisions] == list(range(0, 36, 4)), 'without learning those of the decisions alone'
 
 
 @pytest.mark.parametrize('delay', [0, 2])
@@ -91,7 +112,7 @@ def test_the_untrained_actor_does_what_the_vla_does(make: Callable[..., LockStep
 
 def test_a_saved_actor_drives_and_a_wrong_file_is_refused(make: Callable[..., LockStep], tmp_path: Path) -> None:
     runner, path = make(), tmp_path / 'actor.safetensors'
-    for content in (None, b'nothing', Learner(METHOD, 3, 4).packed()):
+    for content in (None, b'nothing', Learner(METHOD, Sizes(2, 1, 4), 0).packed()):
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(UserError, match='holds no actor for this robot and method'):
@@ -102,8 +123,12 @@ def test_a_saved_actor_drives_and_a_wrong_file_is_refused(make: Callable[..., Lo
 
 
 def test_chunks_must_end_where_the_robot_is_observed(make: Callable[..., LockStep]) -> None:
-    with pytest.raises(UserError, match='chunk = 5 is not allowed with robot single_arm.*multiple of 2'):
+    with pytest.raises(UserError, match='chunk = 5 is not allowed with stride 2.*multiple of 2'):
         make(method=METHOD.model_copy(update={'chunk': 5}))
+    with pytest.raises(UserError, match='chunk = 6 is not allowed with stride 4.*multiple of 4'):
+        make(method=METHOD.model_copy(update={'chunk': 6, 'stride': 4}))
+    with pytest.raises(UserError, match='stride = 3 is not allowed with robot single_arm.*multiple of 2'):
+        make(method=METHOD.model_copy(update={'stride': 3}))
 
 
 def test_throughput_is_successes_per_ten_minutes_of_robot_time() -> None:

@@ -4,22 +4,23 @@ import hashlib
 
 import numpy as np
 import pytest
+from safetensors.numpy import load
 from safetensors.torch import save
 import torch
 
 from rlt_ros.config import Method
 from rlt_ros.rl.learner import Learner
+from rlt_ros.rl.networks import Sizes
 from rlt_ros.rl.policy import Policy, pack, unpack
 
 torch.set_num_threads(1)
-S, A = 6, 8
+Z, S, A = 4, 6, 8
 
 
 def learner(layers: int = 2) -> Learner:
-    made = Learner(Method(name='test', hidden=16, layers=layers), S, A)
-    made.agent.actor.flat.copy_(
-        0.3 * torch.randn(made.agent.actor.flat.shape, generator=torch.Generator().manual_seed(0))
-    )
+    made = Learner(Method(name='test', hidden=16, layers=layers), Sizes(Z, S - Z, A))
+    flat = made.agent.actor.weights.flat
+    flat.copy_(0.3 * torch.randn(flat.shape, generator=torch.Generator().manual_seed(0)))
     return made
 
 
@@ -33,7 +34,8 @@ def test_numpy_policy_equals_the_learners(layers: int) -> None:
     version = made.publish()
     policy = unpack(version.weights, version.version, version.sha256, S, A)
     state, reference = np.random.default_rng(0).standard_normal((2, 20, A)).astype(np.float32)
-    expected = made.agent.mean(torch.from_numpy(state[:, :S]), torch.from_numpy(reference))[0]
+    token, rest = torch.from_numpy(state[:, :S]).split([Z, S - Z], 1)
+    expected = made.agent.mean(token, rest, torch.from_numpy(reference))[0]
     actual = [policy.mean(x[:S], r) for x, r in zip(state, reference, strict=True)]
     np.testing.assert_allclose(actual, expected.numpy(), rtol=1e-5, atol=1e-5)
     assert policy.version == 1 and made.publish().version == 2
@@ -49,12 +51,12 @@ def test_a_damaged_message_is_refused() -> None:
 
 
 def test_weights_of_another_kind_are_refused_although_their_hash_fits() -> None:
-    weights = {name: value.numpy() for name, value in learner().agent.actor.weights.items()}
-    data = pack(weights, 2, 1)
+    data = learner().packed()
+    weights = load(data)
     with pytest.raises(ValueError, match='shapes do not fit state size 7'):
         opened(data, state_size=S + 1)
     with pytest.raises(ValueError, match='finite'):
-        opened(pack(weights | {'b1': weights['b1'] * np.nan}, 2, 1))
+        opened(pack(weights | {'b1': weights['b1'] * np.nan}, 1))
     with pytest.raises(ValueError, match='no safetensors'):
         opened(b'something else altogether')
     with pytest.raises(ValueError):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rlt_ros.config import Method
+from rlt_ros.control.chunks import HUMAN
 from rlt_ros.rl.transitions import Ending, Seen, Step, Transition, TransitionBuilder
 
 METHOD = Method(name='test', chunk=4, delay=2, reference_horizon=12, discount=0.9)
@@ -52,11 +53,19 @@ def test_every_part_of_a_transition_in_the_middle() -> None:
     np.testing.assert_array_equal(t.next_state, [10, 10, -10, *normalised(range(10, 12), there.position)])
     np.testing.assert_array_equal(t.next_reference, there.reference[2:6].ravel())
     assert (t.reward, t.discount, t.steps) == (0.0, pytest.approx(GAMMA**4), 4)
-    assert (t.human_steps, t.policy_version) == (0, 108)
+    assert (t.human.tolist(), t.policy_version, t.token, t.tick) == ([False] * 4, 108, 1, 6)
+    assert not t.terminated and not t.truncated
     assert all(
         getattr(t, name).dtype == np.float32
         for name in ('state', 'reference', 'action', 'next_state', 'next_reference')
     )
+
+
+def assert_same(one: Transition, other: Transition, but: tuple[str, ...] = ()) -> None:
+    """Equal in everything that has weight."""
+    for name, value in vars(one).items():
+        if name not in but and not (name.startswith('next') and one.discount == 0):
+            np.testing.assert_array_equal(value, getattr(other, name), err_msg=name)
 
 
 @pytest.mark.parametrize(('ending', 'final'), [(SUCCESS, 1.0), (FAILURE, 0.0)], ids=['success', 'failure'])
@@ -65,6 +74,8 @@ def test_an_end_pays_once_discounted_by_the_steps_to_it_and_ends_the_value(endin
     # the action of observation t runs from t + 2 to t + 6; the end is before tick 20
     assert sorted(result) == list(range(0, 18, 2)), 'no step of the action of observation 18 was executed'
     assert [result[t].steps for t in (12, 14, 16)] == [4, 4, 2]
+    assert [result[t].terminated for t in (12, 14, 16)] == [False, True, True]
+    assert not any(t.truncated for t in result.values())
     assert [result[t].discount for t in (12, 14, 16)] == [pytest.approx(GAMMA**4), 0.0, 0.0]
     assert [result[t].reward for t in (12, 14, 16)] == [
         0.0,
@@ -82,7 +93,21 @@ def test_after_a_timeout_the_value_goes_on_where_a_whole_chunk_was_executed() ->
     result = built(seen, steps, TIMEOUT)
     assert sorted(result) == list(range(0, 16, 2)), 'the action of observation 14 ends with the last tick'
     assert all(t.discount == pytest.approx(GAMMA**4) and t.reward == 0 for t in result.values())
+    assert [t for t in result if result[t].truncated] == [14] and not any(t.terminated for t in result.values())
     np.testing.assert_array_equal(result[14].next_reference, observed(18).reference[2:6].ravel())
+
+
+@pytest.mark.parametrize('stride', [2, 4])
+@pytest.mark.parametrize('end', [18, 19, 20, 21])
+@pytest.mark.parametrize(('success', 'terminated'), [(True, True), (False, True), (False, False)])
+def test_the_last_of_an_episode_says_how_it_ended(stride: int, end: int, success: bool, terminated: bool) -> None:
+    steps = {t: step for t, step in log()[1].items() if t < end} | {t: Step(command(t), 1, 0) for t in range(END, end)}
+    method = METHOD.model_copy(update={'stride': stride})
+    seen = {t: observed(t) for t in range(0, 30, 2)}
+    result = list(built(seen, steps, Ending(end, success, terminated), method).values())
+    assert [t.truncated for t in result] == [False] * (len(result) - 1) + [not terminated]
+    assert [t.terminated for t in result] == [terminated and t.tick + N + C >= end for t in result]
+    assert [t.discount == 0 for t in result] == [t.terminated for t in result]
 
 
 @pytest.mark.parametrize('delay', [0, 1, 2, 6])
@@ -104,28 +129,46 @@ def test_a_hole_costs_exactly_what_touches_it() -> None:
     assert sorted(set(whole) - set(without_look)) == [6, 10], 'its own, and the one whose value goes on there'
 
 
-def test_human_steps_are_counted_within_the_action() -> None:
+def test_a_persons_steps_are_marked_where_they_are_in_the_action() -> None:
     seen, steps = log()
-    steps |= {t: replace(steps[t], source=2) for t in (7, 8, 9)}
+    steps |= {t: replace(steps[t], source=HUMAN) for t in (7, 8, 9, 19)}
     result = built(seen, steps, SUCCESS)
-    assert [result[t].human_steps for t in range(0, 12, 2)] == [0, 1, 3, 2, 0, 0]
+    marked = [''.join('-h'[int(step)] for step in result[t].human) for t in range(0, 18, 2)]
+    assert marked == ['----', '---h', '-hhh', 'hh--', '----', '----', '----', '---h', '-h--']
+
+
+@pytest.mark.parametrize(('stride', 'first'), [(2, 0), (4, 0), (4, 1), (4, 2), (6, 0)])
+def test_a_longer_stride_gives_every_second_or_third_of_the_same_transitions(stride: int, first: int) -> None:
+    """first: the tick of the first observation; the others follow two apart."""
+    steps = log()[1]
+    seen = {t: observed(t) for t in range(first, END, 2)}
+    whole = built(seen, steps, FAILURE)
+    some = built(seen, steps, FAILURE, METHOD.model_copy(update={'stride': stride}))
+    apart = np.diff(list(some))
+    assert len(some) >= len(whole) // (stride // 2) and (apart == stride).all()
+    for tick, transition in some.items():
+        assert_same(transition, whole[tick])
 
 
 @settings(max_examples=100, deadline=None)
 @given(
-    st.sets(st.integers(0, END - 1)), st.sets(st.integers(0, END // 2)), st.sampled_from([SUCCESS, FAILURE, TIMEOUT])
-)
+    lost=st.sets(st.integers(0, END - 1)), unseen=st.sets(st.integers(0, END // 2)),
+    ending=st.sampled_from([SUCCESS, FAILURE, TIMEOUT]), people=st.sets(st.integers(0, END - 1)),
+    intervention=st.sampled_from(['replace', 'keep']), stride=st.sampled_from([2, 4]),
+)  # fmt: skip
 def test_any_part_of_the_log_gives_a_part_of_the_right_transitions(
-    lost: set[int], unseen: set[int], ending: Ending
+    lost: set[int], unseen: set[int], ending: Ending, people: set[int], intervention: str, stride: int
 ) -> None:
+    method = METHOD.model_copy(update={'intervention': intervention, 'stride': stride})
     seen, steps = log()
-    whole = built(seen, steps, ending)
+    steps |= {t: replace(steps[t], source=HUMAN) for t in people}
+    whole = built(seen, steps, ending, method)
     some = built(
         {t: s for t, s in seen.items() if t // 2 not in unseen},
         {t: s for t, s in steps.items() if t not in lost},
-        ending,
-    )
+        ending, method,
+    )  # fmt: skip
     for tick, transition in some.items():
-        for name, value in vars(transition).items():
-            if not (name.startswith('next') and transition.discount == 0):
-                np.testing.assert_array_equal(value, getattr(whole[tick], name))
+        # what a person did after a lost step is not in the next reference: nobody knows it
+        reached = set(range(tick + C, tick + C + N + C)) if transition.discount else set()
+        assert_same(transition, whole[tick], but=('next_reference',) if reached & lost & people else ())

@@ -1,5 +1,7 @@
 """Which observations the VLA looks at during an episode, and which after it."""
 
+import pytest
+
 from rlt_ros.vla.pacing import Pacing
 
 MS = 1_000_000
@@ -16,8 +18,8 @@ def at_25_hz(pacing: Pacing, start: int, stop: int, jitter: tuple[int, ...] = (0
     return decided
 
 
-def paced(mode: str = 'online') -> Pacing:
-    pacing = Pacing(CHUNK)
+def paced(mode: str = 'online', store_approach: bool = False) -> Pacing:
+    pacing = Pacing(CHUNK, store_approach)
     pacing.episode(1, 'reset', mode, 0)
     assert not pacing.offer(0, 'unwanted')
     pacing.episode(1, 'approach', mode, 0)
@@ -56,6 +58,17 @@ def test_all_other_looks_of_the_critical_phase_come_after_its_end_in_order_and_t
     assert sequences == sorted(set(sequences)) and {item.episode for item in waiting} == {1}
 
 
+def test_where_the_approach_is_stored_its_looks_come_too() -> None:
+    pacing = paced(store_approach=True)
+    decided = at_25_hz(pacing, 0, 400)
+    pacing.episode(1, 'critical', 'online', 400 * MS)
+    decided += at_25_hz(pacing, 400, 800)
+    pacing.episode(1, 'ended', 'online', 800 * MS)
+    waiting = pacing.backlog(100)
+    assert [int(item.look.split()[1]) for item in waiting] == [s for s in range(0, 800, 40) if s not in decided]
+    assert [item.last for item in waiting] == [False] * (len(waiting) - 1) + [True]
+
+
 def test_while_an_arm_moves_the_backlog_comes_in_small_portions() -> None:
     pacing = paced('warmup')
     pacing.episode(1, 'critical', 'warmup', 0)
@@ -70,8 +83,10 @@ def test_while_an_arm_moves_the_backlog_comes_in_small_portions() -> None:
     assert sizes == [2, 2, 2, 2]
 
 
-def test_nothing_waits_for_an_evaluation() -> None:
-    pacing = paced('evaluation')
+@pytest.mark.parametrize('store_approach', [False, True])
+def test_nothing_waits_for_an_evaluation(store_approach: bool) -> None:
+    pacing = paced('evaluation', store_approach)
+    assert at_25_hz(pacing, 0, 200) == [0]
     pacing.episode(1, 'critical', 'evaluation', 0)
     assert at_25_hz(pacing, 0, 500) == [0, 200, 400]
     pacing.episode(1, 'ended', 'evaluation', 500 * MS)

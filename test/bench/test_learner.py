@@ -1,0 +1,48 @@
+"""The learner's benchmark: both contenders compute the same, and what is printed is complete."""
+
+import json
+
+import pytest
+
+from rlt_ros import cli
+from rlt_ros.bench import learner
+from rlt_ros.config import Method, RobotProfile, load
+from rlt_ros.rl.networks import Sizes
+
+METHOD = Method(name='test', hidden=16, batch=8, chunk=4, stride=2, critic_updates_per_actor_update=2, noise=0.1)
+SIZES = Sizes(token=12, rest=6, chunk=8)
+
+
+def test_ours_and_the_textbook_give_the_same_numbers() -> None:
+    assert learner.difference(METHOD, SIZES) < 1e-10
+    wrong = METHOD.model_copy(update={'reference_dropout': 0.0, 'layers': 3})
+    assert learner.difference(wrong, SIZES) < 1e-10
+
+
+def test_a_difference_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    update = learner.PlainLearner.update
+
+    def without_dropout(self: learner.PlainLearner, batch: object) -> None:
+        self.method = self.method.model_copy(update={'reference_dropout': 0.0})
+        update(self, batch)
+
+    monkeypatch.setattr(learner.PlainLearner, 'update', without_dropout)
+    assert learner.difference(METHOD, SIZES) > 1e-6
+
+
+def test_the_command_prints_one_object(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(learner, 'PAPER', (Sizes(token=12, rest=6, chunk=20), {'hidden': 16, 'batch': 8}))
+    monkeypatch.setattr(learner, 'LARGE', 20_000)
+    monkeypatch.setattr(learner, 'STORED', 500)
+    monkeypatch.setattr(learner, 'UPDATES_BETWEEN', 5)
+    assert cli.main(['bench', 'learner', '--json', '--rounds', '1', '--seconds', '0.1']) == 0
+    found = json.loads(capsys.readouterr().out)
+    for part in ('paper_sizes', 'builtin_sizes'):
+        assert found[part]['ratio'] == pytest.approx(found[part]['ours'] / found[part]['plain'])
+        assert found[part]['largest_difference'] < 1e-10
+    assert found['sample_cost_ratio_1M_10k'] > 0 and found['sampled_from'] == [20_000, 10_000]
+    method, robot = load(Method, 'rlt'), load(RobotProfile, 'bimanual')
+    sizes = learner.builtin_sizes(robot, method)
+    # 25 transitions a second: 2 states, 3 chunks, two masks, reward and discount, 4 bytes each
+    width = 2 * sizes.state + 3 * sizes.chunk + 2 * method.chunk + 2
+    assert found['mb_per_robot_minute'] == pytest.approx(25 * 60 * 4 * width / 1e6)
