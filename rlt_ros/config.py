@@ -155,7 +155,7 @@ class Method(Strict):
     chunk: int = Field(default=10, ge=1, le=50, description='C, steps per RL action chunk')
     reference_horizon: int = Field(default=50, ge=1, le=200, description='H, steps per VLA chunk')
     delay: int = Field(default=3, ge=0, le=25, description='n, ticks already committed when a chunk is asked for')
-    discount: float = Field(default=0.9895, gt=0, lt=1, description='gamma, per control step')
+    discount: float = Field(default=0.985, gt=0, lt=1, description='gamma, per control step')
     bc_weight: float = Field(
         default=0.1, ge=0, le=100, description='beta, on the summed squared deviation from the reference chunk (Eq. 5)'
     )

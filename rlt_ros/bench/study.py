@@ -35,6 +35,8 @@ VARIATIONS = {
     'rlt': Variation('the method as shipped'),
     'beta-0.03': Variation('weaker pull to the reference', {'bc_weight': 0.03}),
     'beta-0.3': Variation('stronger pull to the reference', {'bc_weight': 0.3}),
+    'gamma-0.9895': Variation('0.9 per chunk: less hurry', {'discount': 0.9895}),
+    'hidden-256': Variation("the paper's width, half the batch", {'hidden': 256, 'batch': 64}),
     'stride-10': Variation('transitions at chunk boundaries alone', {'stride': 10}),
     'no-token': Variation('proprioception and reference without z_rl', token=False),
     'delay-0': Variation('as if inference took no time', {'delay': 0}),
