@@ -1,25 +1,36 @@
 """rlt bench: measurements in lock-step, without ROS."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from rich.console import Console
+from rich.table import Table
 import typer
+
+Task = Annotated[str, typer.Option(help='task, name or path')]
+Method = Annotated[str, typer.Option(help='method, name or path')]
+Robot = Annotated[str, typer.Option(help='robot profile, name or path')]
 
 
 def add(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help='Measure, as fast as the machine goes.')
     group.callback()(lambda: None)
     group.command('learning')(learning)
+    group.command('study')(study)
+    group.command('learner')(learner)
+    group.command('control')(control)
+    group.command('latency')(latency)
     app.add_typer(group, name='bench')
 
 
 def learning(
     minutes: Annotated[float, typer.Option(min=0.1, max=10000, help='robot minutes to learn from')] = 18.0,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    task: Annotated[str, typer.Option(help='task, name or path')] = 'ethernet',
-    method: Annotated[str, typer.Option(help='method, name or path')] = 'rlt',
-    robot: Annotated[str, typer.Option(help='robot profile, name or path')] = 'bimanual',
+    task: Task = 'ethernet',
+    method: Method = 'rlt',
+    robot: Robot = 'bimanual',
+    final: Annotated[int, typer.Option(min=0, max=10000, help='episodes of the learned policy, without noise')] = 50,
     name: Annotated[str, typer.Option(help='run folder is runs/<name>; default: learning-<method>-<seed>')] = '',
 ) -> None:
     """Evaluate the frozen VLA, learn online, and report as for a live run."""
@@ -37,5 +48,119 @@ def learning(
     )
     with progress() as bars:
         bar = bars.add_task('robot minutes', total=minutes, note='')
-        learn(*models, minutes, seed, folder, lambda at, note: bars.update(bar, completed=round(at, 1), note=note))
+        learn(*models, minutes, seed, folder, lambda at, note: bars.update(bar, completed=round(at, 1), note=note),
+              final)
     report_on(folder, Console())
+
+
+def study(
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help='seeds 0, 1, ... of the method as it is')] = 5,
+    minutes: Annotated[float, typer.Option(min=0.1, max=10000, help='robot minutes of each')] = 18.0,
+    vary: Annotated[str, typer.Option(help='variations to run beside it: all, or names separated by commas')] = 'all',
+    vary_seeds: Annotated[int, typer.Option(min=1, max=1000, help='seeds of each variation')] = 1,
+    vary_minutes: Annotated[float, typer.Option(min=0.1, max=10000, help='robot minutes of each variation')] = 9.0,
+    final: Annotated[int, typer.Option(min=1, max=10000, help='episodes of each learned policy')] = 50,
+    workers: Annotated[int, typer.Option(min=1, max=256, help='processes at a time, one core each')] = 2,
+    folder: Annotated[Path, typer.Option(help='of the runs; what is finished there is kept')] = Path('runs/study'),
+    page: Annotated[Path | None, typer.Option(help='page (.md) to write the results to, with images beside it')] = None,
+) -> None:  # fmt: skip
+    """Learn in lock-step over seeds and variations of the method, and show what each part is worth."""
+    from rlt_ros.bench import study as cells_of
+    from rlt_ros.data.progress import progress
+    from rlt_ros.report.study import write_study
+
+    names = [n for n in cells_of.VARIATIONS if n != 'rlt'] if vary == 'all' else [n for n in vary.split(',') if n]
+    cells = [cells_of.Cell('rlt', seed, minutes, final, folder / f'rlt-{seed}') for seed in range(seeds)]
+    for name in names:
+        cells_of.varied('rlt', name)
+        cells += [cells_of.Cell(name, s, vary_minutes, final, folder / f'{name}-{s}') for s in range(vary_seeds)]
+    with progress() as bars:
+        rows = {cell.name: bars.add_task(cell.name, total=cell.minutes, note='waits') for cell in cells}
+        failed = cells_of.run(cells, workers, lambda cell, at, note: bars.update(
+            rows[cell.name], completed=round(at, 1), note=note))
+    console = Console()
+    for path in write_study(folder, cells, page):
+        console.print(str(path), soft_wrap=True, highlight=False)
+    for name, why in failed.items():
+        console.print(f'{name} failed: {why}', soft_wrap=True, highlight=False)
+    raise typer.Exit(1 if failed else 0)
+
+
+def learner(
+    as_json: Annotated[bool, typer.Option('--json', help='print one JSON object only')] = False,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help='turns that each contender takes')] = 7,
+    seconds: Annotated[float, typer.Option(min=0.1, max=1000, help='s of each turn')] = 2.0,
+    method: Method = 'rlt',
+    robot: Robot = 'bimanual',
+) -> None:
+    """Updates per second of the learner beside a textbook PyTorch version, on one thread, in the same run."""
+    from rlt_ros import config
+    from rlt_ros.bench.learner import builtin_sizes, measure
+    from rlt_ros.data import card
+
+    profile, chosen = config.load(config.RobotProfile, robot), config.load(config.Method, method)
+    messages = Console(stderr=True)
+    found = measure(profile, chosen, builtin_sizes(profile, chosen), rounds, seconds, messages.print)
+    found |= {'machine': card.machine(), 'config_hash': config.config_hash(profile, chosen)}
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    from rlt_ros.report.terminal import learner_table
+
+    Console().print(learner_table(found))
+
+
+def control(
+    seconds: Annotated[float, typer.Option(min=5, max=86400, help='s to measure, once everything runs')] = 600.0,
+    load: Annotated[Literal['learner', 'none'], typer.Option(help='learner: at full load; none: no learner')] = (
+        'learner'
+    ),
+    as_json: Annotated[bool, typer.Option('--json', help='print one JSON object only')] = False,
+    method: Method = 'rlt',
+    robot: Robot = 'bimanual',
+) -> None:
+    """Deadline errors of the control loop in the simulated graph, beside an rclpy timer in the same run."""
+    from rlt_ros.bench.control import Plan, measure
+
+    messages = Console(stderr=True)
+    found = measure(Plan(seconds, load == 'learner', robot, method), messages.print)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    table = Table('deadline error, ms', 'p50', 'p99', 'max', box=None, padding=(0, 3, 0, 0))
+    for label, errors in (('executor', found['deadline_error_ms']), ('rclpy timer', found['rclpy_timer'])):
+        table.add_row(label, *(f'{errors[name]:.2f}' for name in ('p50', 'p99', 'max')))
+    table.caption = (
+        f'{found["missed_ticks"]} of {found["ticks"]} ticks missed in {found["seconds"]:.0f} s, '
+        f'{"SCHED_FIFO" if found["fifo"] else "ordinary scheduling"}, '
+        f'learner {found["learner_updates_per_s"]:.0f} updates/s'
+    )
+    Console().print(table)
+
+
+def latency(
+    episodes: Annotated[int, typer.Option(min=1, max=1000, help='of each row, from the same starts')] = 8,
+    as_json: Annotated[bool, typer.Option('--json', help='print one JSON list only')] = False,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    task: Task = 'ethernet',
+    method: Method = 'rlt',
+    robot: Robot = 'bimanual',
+) -> None:
+    """The frozen VLA with 0 to 400 ms of delay: chunks asked for ahead of time, or a robot that waits for them."""
+    from rlt_ros import config
+    from rlt_ros.bench.latency import measure
+    from rlt_ros.data.progress import progress
+
+    models = [config.load(*pair) for pair in (
+        (config.RobotProfile, robot), (config.Task, task), (config.Method, method))]  # fmt: skip
+    with progress() as bars:
+        bar = bars.add_task('VLA latency', total=1.0, note='')
+        rows = measure(*models, episodes, seed, lambda done, note: bars.update(bar, completed=done, note=note))
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table('delay, ms', '', 'held ticks per episode', 'largest acceleration, rad/s²', 'largest jerk, rad/s³',
+                  'successes per 10 min', box=None, padding=(0, 3, 0, 0))  # fmt: skip
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console().print(table)
