@@ -202,6 +202,14 @@ class Method(Strict):
     publish_period: float = Field(default=1.0, gt=0, le=60, description='s, between policy versions')
 
     @model_validator(mode='after')
+    def _chunks_follow_each_other(self) -> 'Method':
+        if self.delay > self.chunk:
+            raise ValueError(
+                f'delay {self.delay} is more than chunk {self.chunk}: every chunk would replace one that has not begun'
+            )
+        return self
+
+    @model_validator(mode='after')
     def _reference_is_long_enough(self) -> 'Method':
         if self.delay + self.chunk > self.reference_horizon:
             raise ValueError(

@@ -1,5 +1,7 @@
 """Joins states and executed steps into transitions, keeps them, learns from them, publishes the actor."""
 
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 import sys
 import time
@@ -113,15 +115,16 @@ class LearnerNode(Node):
                 continue
             if self.learner is None:
                 self.learner = self.new_learner(finished.transitions[0])
-            try:
-                for transition in finished.transitions:
+            good = []
+            for transition in finished.transitions:
+                try:
                     self.learner.add(transition, finished.mode)
-            except ValueError as error:
-                self.get_logger().error(f'episode {finished.episode} is not learned from: {error}')
-                continue
+                    good.append(transition)
+                except ValueError as error:
+                    self.get_logger().error(f'episode {finished.episode}, tick {transition.tick} left out: {error}')
             if self.journal is not None:
                 try:
-                    self.journal.append(finished, self.method.name)
+                    self.journal.append(replace(finished, transitions=good), self.method.name)
                 except OSError as error:
                     self.get_logger().error(f'recording stopped: {error}; control and learning go on')
                     self.recording, self.journal = f'recording stopped: {error}', None
@@ -138,18 +141,16 @@ class LearnerNode(Node):
 
     def restore(self) -> None:
         """Read back the journal and the last checkpoint."""
-        seen: set[int] = set()
-        for record in self.journal.read():
-            if self.learner is None:
-                self.learner = self.new_learner(record.transition)
-            try:
-                self.learner.add(record.transition, record.mode)
-            except ValueError as error:
-                raise UserError(f'{self.journal.path} does not fit: {error}; start a new run') from None
-            if record.episode not in seen:
-                seen.add(record.episode)
-                self.count(record.mode)
-            self.assembly.newest_built = max(self.assembly.newest_built, record.episode)
+        for episode, records in groupby(self.journal.read(), lambda record: record.episode):
+            for record in records:
+                if self.learner is None:
+                    self.learner = self.new_learner(record.transition)
+                try:
+                    self.learner.add(record.transition, record.mode)
+                except ValueError as error:
+                    raise UserError(f'{self.journal.path} does not fit: {error}; start a new run') from None
+            self.count(record.mode)
+            self.assembly.newest_built = max(self.assembly.newest_built, episode)
         if self.learner is not None and (complaint := checkpoint.read_newest(self.checkpoint, self.learner)):
             self.get_logger().error(f'{complaint}: learning goes on from the one before, or from the journal alone')
         self.get_logger().info(

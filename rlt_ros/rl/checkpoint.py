@@ -28,9 +28,7 @@ def write(path: Path, learner: Learner) -> None:
     content |= {'random.agent': learner.agent.random.get_state(), 'random.replay': learner.replay.random.get_state()}
     counters = {name: str(value) for name, value in learner.counters().items()}
     data = save({k: v.detach().clone() for k, v in content.items()}, counters | {'sha256': digest(content, counters)})
-    if path.exists():
-        os.replace(path, previous(path))
-    replace(path, data)
+    replace(path, data, previous(path))
 
 
 def previous(path: Path) -> Path:
@@ -38,14 +36,16 @@ def previous(path: Path) -> Path:
     return path.with_name(f'{path.stem}.previous{path.suffix}')
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Write a file so that at any moment the old or the new one is there, whole."""
+def replace(path: Path, data: bytes, keep: Path | None = None) -> None:
+    """Write a file so that at any moment the old or the new one is there, whole; keep: where the old one goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix('.tmp')
     with beside.open('wb') as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    if keep is not None and path.exists():
+        path.rename(keep)
     beside.rename(path)
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)

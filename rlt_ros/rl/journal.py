@@ -126,6 +126,9 @@ class Journal:
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Every whole record of a file, which is left as it is."""
-    for _, _, payload in records(path):
-        yield decode(payload)
+    """Every whole record of a file, which is left as it is; raises UserError for one that means something else."""
+    for start, _, payload in records(path):
+        try:
+            yield decode(payload)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f'{path}: the record at byte {start} is of another version of rlt_ros: {error}') from None

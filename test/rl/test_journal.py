@@ -216,6 +216,19 @@ def test_a_full_disk_leaves_whole_records_and_says_so(tmp_path: Path) -> None:
         assert ticks(made) == [0, 1, 4] and made.cut == made.damaged == 0
 
 
+def test_what_cannot_be_synced_is_refused_and_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = written(tmp_path / 'journal', 2)
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, 'Input/output error')
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match='Input/output'):
+        patch.setattr(os, 'fsync', broken)
+        made.append(episode(7, 2, 3), 'test')
+    made.append(episode(8, 4), 'test')
+    assert ticks(made) == [0, 1, 4]
+
+
 WRITES = """
 import sys
 from pathlib import Path

@@ -141,6 +141,7 @@ def test_networks_that_went_wrong_are_put_back_and_learn_on(
     for name, value in learner.agent.tensors().items():
         assert (value == sound[name]).all(), name
     assert learner.recoveries == 1 and learner.agent.updates in (50, 51)
+    assert learner.check() == '', 'what was wrong is forgotten'
     updated(learner, 60)
     assert learner.check() == '' and learner.recoveries == 1
     policy = learner.publish()
