@@ -40,8 +40,9 @@ def action(spec: graph.NodeSpec, namespace: str) -> Node:
     # A text stays a text, also when it reads like a number.
     parameters = {name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
                   for name, value in spec.parameters.items()}
+    package, executable = spec.better.split('/') if spec.better else ('rlt_ros', spec.executable)
     return Node(
-        package='rlt_ros', executable=spec.executable, name=spec.name, namespace=namespace, output='both',
+        package=package, executable=executable, name=spec.name, namespace=namespace, output='both',
         parameters=[parameters], remappings=list(spec.remappings.items()),
         respawn=spec.respawn_delay is not None, respawn_delay=spec.respawn_delay,
         prefix=f'nice -n {spec.nice}' if spec.nice else None,

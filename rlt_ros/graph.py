@@ -5,6 +5,7 @@ Imports nothing of ROS and no node: both front ends and their tests read it chea
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+import os
 from pathlib import Path
 
 import yaml
@@ -48,16 +49,18 @@ ARGUMENTS = (
     Argument('run_folder', '', 'where logs, journal, checkpoints and results go'),
     Argument('resume', False, 'go on with the run that is in the run folder'),
     Argument('simulate', True, 'start the simulated robot in place of a real one'),
+    Argument('joystick', True, 'read a game controller; false: none, or another node publishes joy'),
     Argument('device', 'cpu', 'where networks are computed', ('cpu', 'cuda')),
 )
 
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One process of the graph. `nodes()` fills `parameters`; all else is fixed by the table below."""
+    """One process of the graph. `nodes()` completes `parameters` and `better`; all else is fixed by the table below."""
 
     executable: str
     takes: tuple[str, ...] = ()                                   # arguments that become parameters of the node
+    better: str = ''                                              # package/executable to prefer where it is installed
     parameters: dict[str, Value] = field(default_factory=dict)
     remappings: dict[str, str] = field(default_factory=dict)
     condition: str = ''                                           # boolean argument without which it is not started
@@ -82,8 +85,10 @@ NODES = (
     # The robot goes on with the last policy while the learner comes back.
     NodeSpec('learner_node', ('robot', 'method', 'run_folder', 'seed'),
              respawn_delay=2.0, stop_order=5, nice=10),
+    NodeSpec('joy_node', better='joy/game_controller_node', parameters={'autorepeat_rate': 50.0}, condition='joystick',
+             respawn_delay=1.0, stop_order=2),
     NodeSpec('teleop_node', ('robot',), respawn_delay=1.0, stop_order=2),
-    NodeSpec('episode_node', ('robot', 'task', 'method', 'minutes', 'run_folder', 'resume'),
+    NodeSpec('episode_node', ('robot', 'task', 'method', 'minutes', 'run_folder'),
              required=True, finishes=True, stop_order=0),
     NodeSpec('monitor_node', ('robot', 'run_folder', 'record'),
              respawn_delay=1.0, stop_order=7),
@@ -122,8 +127,15 @@ def nodes(arguments: Mapping[str, Value]) -> list[NodeSpec]:
         raise UserError(f'unknown argument "{min(unknown)}"; allowed: {", ".join(defaults())}')
     chosen = [spec for spec in NODES if not spec.condition or values[spec.condition]]
     overrides = read_overrides(str(values['config']), str(values['namespace'])) if values['config'] else {}
-    return [replace(spec, parameters={**{name: values[name] for name in spec.takes}, **overrides.get(spec.name, {})})
+    return [replace(spec, better=spec.better if installed(spec.better) else '', parameters={
+                **spec.parameters, **{name: values[name] for name in spec.takes}, **overrides.get(spec.name, {})})
             for spec in chosen]
+
+
+def installed(program: str) -> Path | None:
+    """Where the ROS installation that is sourced has a program (package/executable); None: nowhere."""
+    prefixes = filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep))
+    return next((path for prefix in prefixes if program and (path := Path(prefix, 'lib', program)).is_file()), None)
 
 
 def read_overrides(file: str, namespace: str) -> dict[str, dict]:

@@ -21,7 +21,7 @@ import time
 from typing import BinaryIO
 
 from rlt_ros.errors import UserError
-from rlt_ros.graph import ENVIRONMENT, NodeSpec
+from rlt_ros.graph import ENVIRONMENT, NodeSpec, installed
 
 FINISHED, FAILED, REFUSED = 0, 1, 2
 RESPAWNS, RESPAWN_WINDOW = 5, 60.0
@@ -46,9 +46,13 @@ def command(spec: NodeSpec, namespace: str, folder: Path) -> list[str]:
     full_name = '/' + '/'.join(part for part in (namespace.strip('/'), spec.name) if part)
     parameters = folder / f'{spec.name}.yaml'
     parameters.write_text(json.dumps({full_name: {'ros__parameters': spec.parameters}}))  # JSON is YAML
-    program = [spec.executable] if '/' in spec.executable else ['-m', f'rlt_ros.nodes.{spec.executable}']
+    if spec.better:
+        program = [str(installed(spec.better))]
+    else:
+        script = [spec.executable] if '/' in spec.executable else ['-m', f'rlt_ros.nodes.{spec.executable}']
+        program = [sys.executable, '-u', *script]
     remappings = [word for old, new in spec.remappings.items() for word in ('-r', f'{old}:={new}')]
-    return [sys.executable, '-u', *program, '--ros-args', '-r', f'__node:={spec.name}',
+    return [*program, '--ros-args', '-r', f'__node:={spec.name}',
             '-r', f'__ns:=/{namespace.strip("/")}', '--params-file', str(parameters), *remappings]
 
 

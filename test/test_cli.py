@@ -30,8 +30,8 @@ class Parameters(Strict):
     run_folder: str = ''
     seed: int = Field(default=0, ge=0)
     minutes: float = Field(default=30.0, gt=0, le=600)
-    resume: bool = False
     record: bool = False
+    autorepeat_rate: float = 50.0
     rate: float = Field(default=1.0, ge=0, le=10)
 
 
@@ -76,7 +76,7 @@ def test_demo_starts_the_graph_and_reports(rlt, tmp_path):
     (specs, namespace, folder), = Recorded.started
     assert code == 0 and namespace == 'rlt' and folder == tmp_path / 'runs' / 'demo-3'
     nodes = {spec.name: spec.parameters for spec in specs}
-    assert len(nodes) == 9 and nodes['episode_node']['minutes'] == 5.0 and nodes['sim_robot_node']['seed'] == 3
+    assert len(nodes) == 10 and nodes['episode_node']['minutes'] == 5.0 and nodes['sim_robot_node']['seed'] == 3
     assert nodes['learner_node']['run_folder'] == str(folder)
     for file in ('summary.json', 'plots/learning_curve.png', 'plots/steps.png'):
         assert (folder / file).is_file() and str(Path('runs/demo-3', file)) in out.replace(f'{tmp_path}/', '')

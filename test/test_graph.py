@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 import importlib
 import importlib.util
+import os
 import sys
 from types import ModuleType
 
@@ -31,7 +32,25 @@ def test_arguments_reach_the_nodes_that_take_them():
 
 def test_a_real_robot_has_no_simulator():
     assert 'sim_robot_node' not in {spec.name for spec in graph.nodes({'simulate': False})}
-    assert len(graph.nodes({})) == len(graph.NODES) == 9
+    assert len(graph.nodes({})) == len(graph.NODES) == 10
+
+
+def test_the_joystick_driver_of_ros_is_preferred_and_either_can_be_left_out(monkeypatch, tmp_path, launch_file):
+    assert 'joy_node' not in {spec.name for spec in graph.nodes({'joystick': False})}
+    program = tmp_path / 'lib' / 'joy' / 'game_controller_node'
+    program.parent.mkdir(parents=True)
+    program.write_text('')
+    for prefixes, first in ((f'/nowhere{os.pathsep}{tmp_path}', str(program)), ('/nowhere', sys.executable)):
+        monkeypatch.setenv('AMENT_PREFIX_PATH', prefixes)
+        spec, = (spec for spec in graph.nodes({}) if spec.name == 'joy_node')
+        words = command(spec, 'rlt', tmp_path)
+        assert words[0] == first and '__node:=joy_node' in words and '__ns:=/rlt' in words
+        parameters, = yaml.safe_load((tmp_path / 'joy_node.yaml').read_text()).values()
+        assert parameters == {'ros__parameters': {'autorepeat_rate': 50.0}}
+        node, = (node for node in nodes_of(launched(launch_file)[1]) if node['name'] == 'joy_node')
+        ours = first == sys.executable
+        assert (node['package'], node['executable']) == (
+            ('rlt_ros', 'joy_node') if ours else ('joy', 'game_controller_node'))
 
 
 def test_what_commands_stops_before_what_moves_and_records():

@@ -30,13 +30,29 @@ def find(run: Path) -> Path:
 
 def watch(run: Run) -> None:
     """Show a run in the terminal until it is finished; Ctrl-C leaves, the run goes on."""
-    from rlt_ros.report import terminal
-
     folder, console = find(run), Console()
     try:
-        asyncio.run(terminal.show(folder, console, console.is_terminal, until_finished=True))
+        asyncio.run(view(folder, console, console.is_terminal, until_finished=True))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
+
+
+async def view(folder: Path, console: Console, live: bool, until_finished: bool = False) -> None:
+    """Show a run until cancelled (or finished); live: kept up to date, and the keyboard drives the robot."""
+    from rlt_ros.report import terminal
+
+    if not live:
+        return await terminal.show(folder, console, live, until_finished)
+    from rlt_ros.ros.keyboard import live_keyboard
+
+    with live_keyboard(str(terminal.arguments_of(folder).get('namespace', ''))) as keyboard:
+        if keyboard is None:
+            return await terminal.show(folder, console, live, until_finished)
+        keys = asyncio.create_task(keyboard.run())
+        try:
+            await terminal.show(folder, console, live, until_finished, keyboard.help)
+        finally:
+            keys.cancel()
 
 
 def report(

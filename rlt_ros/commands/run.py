@@ -27,22 +27,27 @@ def _with_graph_options(command: Callable) -> Callable:
     return command
 
 
+Headless = Annotated[bool, typer.Option('--headless', help='a line every 10 s in place of the live view')]
+
+
 def up(
     run_folder: Annotated[str, typer.Option(help='default: runs/ and the time of day')] = '',
+    headless: Headless = False,
     **arguments: graph.Value,
 ) -> None:
     """Start every node of the graph; Ctrl-C stops them in order."""
     from rlt_ros.run_folder import new_name
 
     console = Console(stderr=True)
-    folder, code = _run({**arguments, 'run_folder': run_folder or f'runs/{new_name()}'}, console, live=False)
+    folder, code = _run({**arguments, 'run_folder': run_folder or f'runs/{new_name()}'}, console,
+                        live=not headless and console.is_terminal)
     console.print(f'run folder: {folder}', soft_wrap=True, highlight=False)
     raise typer.Exit(code)
 
 
 def demo(
     name: Annotated[str, typer.Option(help='run folder is runs/<name>; default: demo-<seed>')] = '',
-    headless: Annotated[bool, typer.Option('--headless', help='a line every 10 s in place of the live view')] = False,
+    headless: Headless = False,
     **arguments: graph.Value,
 ) -> None:
     """Learn a task in the simulator from nothing but the frozen VLA, then print what came of it."""
@@ -60,8 +65,11 @@ demo.fixed = {'simulate', 'run_folder'}
 
 
 def _run(arguments: dict[str, graph.Value], console: Console, live: bool) -> tuple[Path, int]:
-    """Check, prepare the run folder, run the graph to its end with a view of it. Returns (run folder, exit code)."""
-    from rlt_ros.report import terminal
+    """Check, prepare the run folder, run the graph to its end with a view of it. Returns (run folder, exit code).
+
+    live: a view that keeps itself up to date, in which the keyboard drives the robot; else a line now and then.
+    """
+    from rlt_ros.commands.report import view
     from rlt_ros.run_folder import check_network, prepare
     from rlt_ros.supervisor import Supervisor
 
@@ -71,12 +79,12 @@ def _run(arguments: dict[str, graph.Value], console: Console, live: bool) -> tup
     async def go() -> int:
         supervisor = Supervisor(graph.nodes({**arguments, 'run_folder': str(folder)}),
                                 str(arguments['namespace']), folder, say)
-        view = asyncio.create_task(terminal.show(folder, console, live))
+        shown = asyncio.create_task(view(folder, console, live))
         try:
             return await supervisor.run()
         finally:
-            view.cancel()
-            await asyncio.gather(view, return_exceptions=True)
+            shown.cancel()
+            await asyncio.gather(shown, return_exceptions=True)
 
     with check_network(str(arguments['namespace'])):
         folder = prepare(arguments)

@@ -94,7 +94,8 @@ class RunStatistics:
         known = self.episodes.get(state.episode)
         if known is not None:
             if known['outcome'] != state.outcome:
-                self.episodes[state.episode] = {**known, 'outcome': state.outcome, 'stamp': state.stamp * 1e-9}
+                changed = {'outcome': state.outcome, 'stamp': state.stamp * 1e-9, 'robot_minutes': state.robot_minutes}
+                self.episodes[state.episode] = {**known, **changed}
                 return [self.episodes[state.episode]]
         elif not is_first or state.episode in self._critical:
             # the first state heard may be of an episode that nobody here saw

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import groupby
+import math
 from pathlib import Path
 import sys
 import time
@@ -108,9 +109,9 @@ class LearnerNode(Node):
             stamp = stamp_to_ns(message.header.stamp)
             self.assembly.end(message.episode, stamp, message.outcome, message.mode, time.monotonic())
 
-    def collect(self) -> None:
-        """Take in the episodes that are complete."""
-        for finished in self.assembly.finished(time.monotonic()):
+    def collect(self, now: float) -> None:
+        """Take in the episodes that are complete and whose label will not change any more; now: s, inf at the end."""
+        for finished in self.assembly.finished(now):
             if not finished.transitions:
                 continue
             if self.learner is None:
@@ -162,7 +163,7 @@ class LearnerNode(Node):
 
     def on_timer(self) -> None:
         """Updates for a short while, as far as the data allows."""
-        self.collect()
+        self.collect(time.monotonic())
         learner = self.learner
         if learner is None or learner.budget <= 0:
             return
@@ -223,6 +224,7 @@ class LearnerNode(Node):
         self.diagnostics.publish()
 
     def close(self) -> None:
+        self.collect(math.inf)
         learner = self.learner
         if learner is not None and self.checkpoint is not None and learner.learning and not learner.check():
             self.save()

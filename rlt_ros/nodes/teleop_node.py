@@ -1,22 +1,27 @@
-"""A game controller in, takeovers and operator events out."""
+"""Controllers in, takeovers and operator events out."""
 
 import sys
 import time
 
+import numpy as np
 from pydantic import Field
 from rclpy.node import Node
-from sensor_msgs.msg import Joy
+from rclpy.task import Future
+from sensor_msgs.msg import JointState, Joy, JoyFeedback
+from std_srvs.srv import Trigger
 
+from rlt_ros.camera.joints import in_order
 from rlt_ros.config import RobotProfile, Strict, load
 from rlt_ros.msg import EpisodeEvent, Intervention
-from rlt_ros.ros.diagnostics import OK, Diagnostics
+from rlt_ros.ros.diagnostics import OK, WARN, Diagnostics
 from rlt_ros.ros.node import fill_array, run
 from rlt_ros.ros.parameters import declare
 from rlt_ros.ros.qos import COMMAND, RELIABLE
-from rlt_ros.teleop.joystick import Joystick, Takeover
+from rlt_ros.teleop.cartesian import Cartesian, Frame
+from rlt_ros.teleop.joystick import Holder, Joystick, Takeover
 from rlt_ros.teleop.mapping import load_mapping
 
-DEVICE = 'joy'
+PULSE, STRENGTH = 0.2, 0.7  # s, 0 to 1: of the rumble at takeover and hand-back
 
 
 class Parameters(Strict):
@@ -24,55 +29,126 @@ class Parameters(Strict):
 
     robot: str = Field(default='bimanual', description='name or path of the robot profile')
     joy: str = Field(default='gamecontroller', description='name or path of the meaning of axes and buttons')
-    arm: str = Field(default='', description='arm that is moved first; "" is the last one of the robot profile')
+    arm: str = Field(default='', description='arm that is moved first, or all; "" is the last one of the robot profile')
+    frame: Frame = Field(default='tool', description="of motions: each tool's own (x out of the hand) or the world's")
 
 
 class TeleopNode(Node):
-    """Publishes an Intervention per Joy message, and one more when the controller falls silent."""
+    """Publishes an Intervention per message of the controller that has the robot, and one when it falls silent.
+
+    Two controllers: `joy`, and the `keyboard` of the terminal that shows the run, which sends Joy messages as well.
+    """
 
     def __init__(self):
         super().__init__('teleop_node')
         parameters = declare(self, Parameters)
-        profile = load(RobotProfile, parameters.robot)
-        self.joystick = Joystick(load_mapping(parameters.joy), profile, parameters.arm)
-        self.takeover: Takeover | None = None
-        self.messages = 0
+        self.profile = profile = load(RobotProfile, parameters.robot)
+        arms = [arm.name for arm in profile.arms]
+        mappings = {'joy': parameters.joy, 'keyboard': 'keyboard'}
+        self.controllers = {
+            device: Joystick(load_mapping(name), arms, parameters.arm) for device, name in mappings.items()
+        }
+        self.holder, self.cartesian = Holder(), Cartesian(profile, parameters.frame)
+        self.joints: tuple[float, JointState] | None = None
+        self.messages = dict.fromkeys(mappings, 0)
+        self.pulse_ends: float | None = None
         self.interventions = self.create_publisher(Intervention, 'intervention', COMMAND)
         self.events = self.create_publisher(EpisodeEvent, 'episode_event', RELIABLE(10))
+        self.feedback = self.create_publisher(JoyFeedback, 'joy/set_feedback', RELIABLE(10))
+        self.switches = {name: self.create_client(Trigger, f'executor/{name}') for name in ('estop', 'rearm')}
         self.diagnostics = Diagnostics(self)
-        self.create_subscription(Joy, 'joy', self.on_joy, RELIABLE(10))
+        self.create_subscription(JointState, profile.joint_state_topic, self.on_joints, RELIABLE(1))
+        for device in mappings:
+            self.create_subscription(
+                Joy, device, lambda message, device=device: self.on_joy(device, message), RELIABLE(10)
+            )
         self.create_timer(0.05, self.check)
         self.create_timer(1.0, self.report)
 
-    def on_joy(self, message: Joy) -> None:
-        self.messages += 1
-        takeover, events = self.joystick.update(message.axes, message.buttons, time.monotonic())
-        self.publish(takeover)
+    def on_joints(self, message: JointState) -> None:
+        self.joints = (time.monotonic(), message)
+
+    def on_joy(self, device: str, message: Joy) -> None:
+        self.messages[device] += 1
+        controller = self.controllers[device]
+        takeover, events = controller.update(message.axes, message.buttons, time.monotonic())
+        if controller.complaint:
+            self.get_logger().error(f'{device} ignored: {controller.complaint}', throttle_duration_sec=1.0)
+        self.take(device, takeover)
         for event in events:
-            self.get_logger().info(f'operator: {event}')
-            message = EpisodeEvent(event=getattr(EpisodeEvent, event.upper()), source=DEVICE)
-            message.header.stamp = self.get_clock().now().to_msg()
-            self.events.publish(message)
+            self.get_logger().info(f'{device}: {event}')
+            if event != 'rearm':
+                self.tell(event, device)
+            if event in self.switches:
+                self.switch(event, device)
 
     def check(self) -> None:
-        takeover = self.joystick.check(time.monotonic())
-        if takeover is not None:
-            self.get_logger().warning('the controller fell silent during a takeover: released')
-            self.publish(takeover)
+        now = time.monotonic()
+        for device, controller in self.controllers.items():
+            takeover = controller.check(now)
+            if takeover is not None:
+                self.get_logger().warning(f'{device} fell silent during a takeover: released')
+                self.take(device, takeover)
+        if self.pulse_ends is not None and now >= self.pulse_ends:
+            self.rumble(0.0)
 
-    def publish(self, takeover: Takeover) -> None:
-        self.takeover = takeover
-        message = Intervention(active=takeover.active, device=DEVICE)
+    def take(self, device: str, takeover: Takeover) -> None:
+        """Pass on what a controller does to the robot, unless another one has it."""
+        had = self.holder.device
+        if not self.holder.admits(device, takeover.active):
+            return
+        message = Intervention(active=takeover.active, device=device)
         message.header.stamp = self.get_clock().now().to_msg()
-        fill_array(message, 'velocity', takeover.velocity)
+        position = self.position() if takeover.active else None
+        fill_array(message, 'velocity', self.cartesian.velocity(takeover, position))
         self.interventions.publish(message)
+        if self.holder.device != had:
+            self.get_logger().info(f'{device} {"takes over" if takeover.active else "hands back"}')
+            if device == 'joy':
+                self.rumble(STRENGTH)
+
+    def position(self) -> np.ndarray | None:
+        """Measured joint positions (D,); None, and said, without fresh ones."""
+        try:
+            if self.joints is None or time.monotonic() - self.joints[0] > self.profile.max_age:
+                raise ValueError('none in time')
+            return in_order(self.profile.joint_names, self.joints[1].name, self.joints[1].position)
+        except ValueError as error:
+            self.get_logger().error(f'no motion, joint states: {error}', throttle_duration_sec=1.0)
+            return None
+
+    def tell(self, event: str, device: str) -> None:
+        message = EpisodeEvent(event=getattr(EpisodeEvent, event.upper()), source=device)
+        message.header.stamp = self.get_clock().now().to_msg()
+        self.events.publish(message)
+
+    def switch(self, name: str, device: str) -> None:
+        """Stop or re-arm the executor."""
+        client = self.switches[name]
+        if client.service_is_ready():
+            client.call_async(Trigger.Request()).add_done_callback(lambda answer: self.switched(name, device, answer))
+        else:
+            self.get_logger().error(f'{name}: there is no service executor/{name}')
+
+    def switched(self, name: str, device: str, answer: Future) -> None:
+        response = answer.result()
+        self.get_logger().warning(f'{name}: {"done" if response.success else "refused"} {response.message}')
+        if name == 'rearm' and response.success:
+            self.tell(name, device)
+
+    def rumble(self, intensity: float) -> None:
+        self.pulse_ends = time.monotonic() + PULSE if intensity else None
+        self.feedback.publish(JoyFeedback(type=JoyFeedback.TYPE_RUMBLE, id=0, intensity=intensity))
 
     def report(self) -> None:
         """No controller is no fault: many robots have pedals, buttons or scripts instead."""
-        state = 'no controller' if not self.messages else 'takeover' if self.takeover.active else 'OK'
-        self.diagnostics.add('', OK, state, {'joy_rate_hz': self.messages, 'arm': self.joystick.arm})
+        for device, controller in self.controllers.items():
+            count, wrong = self.messages[device], controller.complaint
+            state = 'no controller' if not count else wrong or ('takeover' if self.holder.device == device else 'OK')
+            values = {'rate_hz': count, 'arm': controller.arm}
+            self.diagnostics.add(device, WARN if count and wrong else OK, state, values)
         self.diagnostics.publish()
-        self.messages = 0
+        self.messages = dict.fromkeys(self.messages, 0)
 
 
 def main() -> int:

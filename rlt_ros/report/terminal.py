@@ -1,6 +1,7 @@
 """A run in the terminal: live from status.json, as one line, and as a table at its end."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -73,9 +74,9 @@ def render(run_folder: Path, goal: float | None) -> RenderableType:
     return Panel(Group(*parts), title=str(run_folder), title_align='left', border_style='cyan', width=100)
 
 
-def goal_minutes(run_folder: Path) -> float | None:
-    """Robot minutes the run is to take, from its config.yaml."""
-    return (read_object(run_folder / 'config.yaml').get('arguments') or {}).get('minutes')
+def arguments_of(run_folder: Path) -> dict:
+    """What the run was started with, from its config.yaml; {} where that cannot be read."""
+    return read_object(run_folder / 'config.yaml').get('arguments') or {}
 
 
 def line(run_folder: Path, goal: float | None) -> str:
@@ -92,25 +93,37 @@ def line(run_folder: Path, goal: float | None) -> str:
             f'missed ticks {number(status.get("missed_ticks"), "d")}')
 
 
-async def show(run_folder: Path, console: Console, live: bool, until_finished: bool = False) -> None:
-    """Show the run until cancelled (or finished): a live view, or a line every 10 s. Lines printed stay above it."""
+async def show(
+    run_folder: Path, console: Console, live: bool, until_finished: bool = False, below: Callable[[], str] = str
+) -> None:
+    """Show the run until cancelled (or finished): a live view, or a line every 10 s. Lines printed stay above it.
+
+    below: gives the line below the live view, which may change at any time.
+    """
     def finished() -> bool:
         return until_finished and bool(read_object(run_folder / 'status.json').get('finished'))
 
-    goal = goal_minutes(run_folder)
+    def now() -> RenderableType:
+        return Group(render(run_folder, goal), Text(below(), style='dim'))
+
+    goal = arguments_of(run_folder).get('minutes')
     if not live:
         while True:
             console.print(line(run_folder, goal), soft_wrap=True, highlight=False, markup=False)
             if finished():
                 return
             await asyncio.sleep(10)
-    with Live(render(run_folder, goal), console=console, auto_refresh=False) as view:
+    with Live(now(), console=console, auto_refresh=False) as view:
         try:
             while not finished():
-                await asyncio.sleep(1.0)
-                view.update(render(run_folder, goal), refresh=True)
+                text = below()
+                for _ in range(10):
+                    await asyncio.sleep(0.1)
+                    if below() != text:
+                        break
+                view.update(now(), refresh=True)
         finally:
-            view.update(render(run_folder, goal), refresh=True)
+            view.update(now(), refresh=True)
 
 
 def summary_table(summary: dict) -> Table:
@@ -136,4 +149,24 @@ def summary_table(summary: dict) -> Table:
     table.add_row('updates per s while learning', '', number(summary['updates_per_s'], '.1f'))
     table.add_row('missed ticks', '', f'{number(summary["missed_ticks"], "d")} of {number(summary["ticks"], "d")}')
     table.add_row('deadline error p99', '', number((summary['deadline_error_ms'] or {}).get('p99'), '.2f', ' ms'))
+    return table
+
+
+def learner_table(found: dict) -> Table:
+    """What `rlt bench learner` measured."""
+    table = Table('updates per second, one thread', 'ours', 'textbook', 'ratio', 'ours, bfloat16', 'ratio',
+                  'largest difference', box=None, padding=(0, 3, 0, 0))  # fmt: skip
+    for key, label in (('paper_sizes', "the paper's sizes"), ('builtin_sizes', 'built-in sizes')):
+        part = found[key]
+        table.add_row(
+            f'{label} (state {part["state"]}, chunk {part["chunk"]}, hidden {part["hidden"]}, batch {part["batch"]})',
+            number(part['ours']), number(part['plain']), number(part['ratio'], '.2f'), number(part['ours_bfloat16']),
+            number(part['ratio_bfloat16'], '.2f'), number(part['largest_difference'], '.0e'),
+        )  # fmt: skip
+    large, small = found['sampled_from']
+    table.caption = (
+        f'a batch out of {large:,} costs {found["sample_cost_ratio_1M_10k"]:.2f} of one out of {small:,}; '
+        f'{found["mb_per_robot_minute"]:.1f} MB per robot minute '
+        f'({found["mb_per_robot_minute_paper_sizes"]:.0f} at the paper\'s sizes)'
+    )
     return table

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rlt_ros.control.ticks import Ticks, observation_ticks
+from rlt_ros.episode.machine import ACTING, UNDO_SECONDS
 from rlt_ros.rl.transitions import Ending, Seen, Step, Transition, TransitionBuilder
 
 STORED_MODES = ('warmup', 'online')
-KEPT = 6000  # ticks of the log that are remembered: two minutes
+KEPT = 6000  # ticks of episodes that are remembered: two minutes
 PATIENCE = 4.0  # s after an episode's end until missing parts are given up
+LABEL_PATIENCE = UNDO_SECONDS + 1.0  # s after it until its label counts although no next episode has started
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Assembly:
         self.steps: dict[int, tuple[Step, int, str]] = {}  # tick -> step, episode, phase
         self.ticks: Ticks | None = None
         self.episodes: dict[int, Pending] = {}
-        self.newest_built = 0
+        self.newest_built = self.newest_started = 0
 
     def add_step(self, tick: int, due: int, period: int, episode: int, phase: str, step: Step) -> None:
         """An executed tick; due and period in ns. A clock that starts anew (executor restarted) voids the log."""
@@ -51,8 +53,12 @@ class Assembly:
         if self.ticks is None or abs(ticks.start - self.ticks.start) > period // 2:
             self.ticks = ticks
             self.steps.clear()
+        if phase not in ACTING:
+            return
+        self.newest_started = max(self.newest_started, episode)
         self.steps[tick] = (step, episode, phase)
-        self.steps.pop(tick - KEPT, None)
+        if len(self.steps) > KEPT:
+            del self.steps[next(iter(self.steps))]
 
     def add_state(self, episode: int, stamp: int, seen: Seen, last: bool) -> None:
         if episode <= self.newest_built:
@@ -62,17 +68,25 @@ class Assembly:
         pending.complete |= last
 
     def end(self, episode: int, stamp: int, outcome: str, mode: str, now: float) -> None:
-        """The episode ended at `stamp` (ns)."""
+        """The episode ended at `stamp` (ns); said again, the later label counts."""
         if episode <= self.newest_built:
             return
         pending = self.episodes.setdefault(episode, Pending())
-        pending.stamp, pending.outcome, pending.mode, pending.ended_at = stamp, outcome, mode, now
+        pending.stamp, pending.outcome, pending.mode = stamp, outcome, mode
+        pending.ended_at = now if pending.ended_at is None else pending.ended_at
 
     def finished(self, now: float) -> Iterator[Finished]:
-        """Episodes that are complete, or whose missing parts will not come; each once, in order."""
+        """Episodes of which nothing will change any more, each once, in order.
+
+        A label may be corrected until the next episode starts, and parts may be late. now=inf: nothing comes any more.
+        """
         for number in sorted(self.episodes):
             pending = self.episodes[number]
-            if pending.ended_at is None or not (pending.complete or now - pending.ended_at > PATIENCE):
+            if pending.ended_at is None:
+                continue
+            since = now - pending.ended_at
+            labelled = number < self.newest_started or since > LABEL_PATIENCE
+            if not labelled or not (pending.complete or since > PATIENCE):
                 continue
             del self.episodes[number]
             self.newest_built = max(self.newest_built, number)

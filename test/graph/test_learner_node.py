@@ -86,6 +86,10 @@ class Run:
         end = EpisodeState(episode=self.number, phase='ended', mode=mode, outcome='success')
         end.header.stamp = ns_to_stamp(start + LENGTH * PERIOD)
         self.episodes.publish(end)
+        following = ExecutedStep(tick=first + 500, episode=self.number + 1, phase='approach')  # the label is settled
+        following.header.stamp = ns_to_stamp(start + 500 * PERIOD)
+        fill_array(following, 'command', np.zeros(D))
+        self.steps.publish(following)
 
     def learned(self, transitions: int) -> LearnerStatus:
         """The first status with so many transitions in which all updates that they allow are made."""

@@ -1,39 +1,151 @@
-"""teleop_node as a process: Joy in, Intervention and EpisodeEvent out."""
+"""teleop_node as a process: Joy in, Intervention, EpisodeEvent, rumble and the executor's switches out."""
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
-from sensor_msgs.msg import Joy
+import pytest
+from sensor_msgs.msg import JointState, Joy, JoyFeedback
+from std_srvs.srv import Trigger
 
+from rlt_ros.config import RobotProfile, load
 from rlt_ros.msg import EpisodeEvent, Intervention
-from rlt_ros.ros.qos import COMMAND, RELIABLE
+from rlt_ros.ros.qos import RELIABLE
+from rlt_ros.teleop.keyboard import KEYS
 
-DEADMAN, SUCCESS = 10, 0
+DEADMAN, SUCCESS, ESTOP, REARM = 10, 0, 9, 8
+PROFILE = load(RobotProfile, 'bimanual')
 
 
-def test_takeover_events_and_silence(bench):
-    interventions = bench.listen(Intervention, 'intervention', COMMAND)
-    events = bench.listen(EpisodeEvent, 'episode_event', RELIABLE(10))
-    joy = bench.node.create_publisher(Joy, 'joy', RELIABLE(10))
-    process = bench.start('teleop_node')
-    bench.until(lambda: joy.get_subscription_count() and bench.node.count_publishers('/rlt/intervention'))
-    held: set[int] = set()
+class Person:
+    """With a controller and a robot that tells where it is; both speak 50 times a second."""
 
-    def publish():
-        joy.publish(Joy(axes=[1.0, 0.0, 0.0, 0.0, 0.0, 0.0], buttons=[int(i in held) for i in range(15)]))
+    def __init__(self, bench):
+        self.bench, self.held, self.axes = bench, set(), [0.0] * 6
+        self.interventions = bench.listen(Intervention, 'intervention', RELIABLE(50))
+        self.events = bench.listen(EpisodeEvent, 'episode_event', RELIABLE(10))
+        self.rumbles = bench.listen(JoyFeedback, 'joy/set_feedback', RELIABLE(10))
+        self.reports = bench.listen(DiagnosticArray, '/diagnostics', RELIABLE(10))
+        publisher = bench.node.create_publisher
+        self.joy, self.keyboard = (publisher(Joy, name, RELIABLE(10)) for name in ('joy', 'keyboard'))
+        self.joints = publisher(JointState, PROFILE.joint_state_topic, RELIABLE(10))
+        self.feeling, self.speaking, self.keys = True, True, None
+        self.process = bench.start('teleop_node')
+        bench.until(lambda: self.joy.get_subscription_count() and bench.node.count_publishers('/rlt/intervention'))
+        bench.node.create_timer(0.02, self.tick)
+        bench.until(lambda: self.interventions)
 
-    timer = bench.node.create_timer(0.02, publish)
-    bench.until(lambda: interventions)
-    assert not interventions[-1].active
-    held.add(DEADMAN)
-    bench.until(lambda: interventions[-1].active)
-    assert np.isclose(interventions[-1].velocity[7], 0.6) and interventions[-1].device == 'joy'
-    held.add(SUCCESS)
-    bench.until(lambda: events)
-    assert (events[0].event, events[0].source) == (EpisodeEvent.SUCCESS, 'joy')
-    assert interventions[-1].active
-    timer.cancel()
-    bench.until(lambda: not interventions[-1].active)
-    assert not any(interventions[-1].velocity)
-    joy.publish(Joy())  # a message without axes and buttons
-    bench.spin(0.2)
-    assert len(events) == 1
-    assert bench.stop(process) == 0
+    def tick(self):
+        if self.feeling:
+            home = [joint.home for joint in PROFILE.joints]
+            message = JointState(name=PROFILE.joint_names[::-1], position=home[::-1])
+            message.header.stamp = self.bench.node.get_clock().now().to_msg()
+            self.joints.publish(message)
+        if self.speaking:
+            self.joy.publish(Joy(axes=self.axes, buttons=[int(i in self.held) for i in range(21)]))
+        if self.keys is not None:
+            self.keyboard.publish(Joy(buttons=[int(key in self.keys) for key in KEYS]))
+
+    def moves(self):
+        last = self.interventions[-1]
+        return last.active and any(last.velocity)
+
+
+@pytest.fixture
+def person(bench):
+    return Person(bench)
+
+
+def test_takeover_label_and_hand_back(person, bench):
+    assert not person.interventions[-1].active
+    person.axes[1] = 1.0
+    person.held.add(DEADMAN)
+    bench.until(person.moves)
+    person.held.add(SUCCESS)
+    bench.until(lambda: person.events)
+    assert (person.events[0].event, person.events[0].source) == (EpisodeEvent.SUCCESS, 'joy')
+    message = person.interventions[-1]
+    assert message.device == 'joy' and not any(message.velocity[:7]) and any(message.velocity[7:13])
+    bench.until(lambda: [r.intensity > 0 for r in person.rumbles] == [True, False])
+    person.held.clear()
+    bench.until(lambda: not person.interventions[-1].active)
+    bench.until(lambda: [r.intensity > 0 for r in person.rumbles] == [True, False] * 2)
+    assert len(person.events) == 1
+    assert bench.stop(person.process) == 0
+
+
+def test_an_unplugged_controller_and_a_wrong_one_release(person, bench):
+    person.axes[1] = 1.0
+    person.held.add(DEADMAN)
+    bench.until(person.moves)
+    person.speaking = False
+    bench.until(lambda: not person.interventions[-1].active)
+    assert not any(person.interventions[-1].velocity)
+    person.speaking = True
+    bench.until(person.moves)
+    for axes in ([1.0, 1.0], [np.nan] * 6):
+        person.axes = axes
+        bench.until(lambda: not person.interventions[-1].active)
+        level = DiagnosticStatus.WARN
+        bench.until(lambda level=level: any(
+            status.level == level and status.name.endswith('teleop_node: joy')
+            for report in person.reports for status in report.status))  # fmt: skip
+        person.reports.clear()
+        person.axes = [0.0, 1.0, 0, 0, 0, 0]
+        bench.until(person.moves)
+    assert 'joy ignored: 2 axes' in bench.log('teleop_node') and 'not finite' in bench.log('teleop_node')
+
+
+def test_without_joint_states_the_robot_is_held_and_not_moved(person, bench):
+    person.axes[1] = 1.0
+    person.held.add(DEADMAN)
+    bench.until(person.moves)
+    person.feeling = False
+    bench.until(lambda: not any(person.interventions[-1].velocity))
+    assert person.interventions[-1].active
+    bench.until(lambda: 'no motion, joint states' in bench.log('teleop_node'))
+
+
+def test_two_controllers_do_not_fight(person, bench):
+    person.keys = {' '}
+    bench.until(lambda: person.interventions[-1].active)
+    person.axes[1] = 1.0
+    person.held.add(DEADMAN)
+    bench.spin(0.5)
+    assert {m.device for m in person.interventions if m.active} == {'keyboard'} and not person.moves()
+    person.keys = {' ', 'w'}
+    bench.until(person.moves)
+    person.keys = set()
+    bench.until(lambda: person.interventions[-1].active and person.interventions[-1].device == 'joy')
+
+
+def test_the_e_stop_and_the_re_arm_reach_the_executor(person, bench):
+    calls, fine = [], [True]
+
+    def answer(name):
+        def on_call(request, response):
+            calls.append(name)
+            response.success = name == 'estop' or fine[0]
+            return response
+
+        return on_call
+
+    person.held.add(ESTOP)
+    bench.until(lambda: person.events)
+    assert person.events[-1].event == EpisodeEvent.ESTOP, 'it is told even when no executor answers'
+    bench.until(lambda: 'no service executor/estop' in bench.log('teleop_node'))
+    person.held.clear()
+    for name in ('estop', 'rearm'):
+        bench.node.create_service(Trigger, f'executor/{name}', answer(name))
+    bench.spin(1.0)
+    person.held.add(ESTOP)
+    bench.until(lambda: calls == ['estop'])
+    person.held.clear()
+    fine[0] = False
+    bench.spin(0.5)
+    person.held.add(REARM)
+    bench.until(lambda: 'rearm: refused' in bench.log('teleop_node'))
+    assert [event.event for event in person.events] == [EpisodeEvent.ESTOP] * 2
+    person.held.clear()
+    bench.spin(0.5)
+    fine[0] = True
+    person.held.add(REARM)
+    bench.until(lambda: person.events[-1].event == EpisodeEvent.REARM)

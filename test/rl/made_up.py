@@ -16,8 +16,8 @@ Z, R, C, D = 3, 2, 2, 2
 S, A, B = Z + R, C * D, 32
 SIZES = Sizes(Z, R, A)
 METHOD = Method(
-    name='test', chunk=C, delay=1, hidden=16, layers=2, batch=B, critic_updates_per_actor_update=1, noise=0.3, bc_weight=0.7,
-    replay_capacity=1000,
+    name='test', chunk=C, delay=1, hidden=16, layers=2, batch=B, critic_updates_per_actor_update=1, noise=0.3,
+    bc_weight=0.7, replay_capacity=1000,
 )  # fmt: skip
 
 

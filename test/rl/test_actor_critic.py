@@ -69,8 +69,8 @@ def by_hand(bc_weight: float, dropout: float, intervention: str = 'keep') -> tup
     k = 3/4 gives 0.6 and 0.512, k = 4/3 gives 0.8 and 0.216.
     """
     method = Method(
-        name='test', chunk=2, delay=1, layers=1, batch=2, critic_updates_per_actor_update=1, noise=0.0, bc_weight=bc_weight,
-        reference_dropout=dropout, target_rate=0.5, intervention=intervention,
+        name='test', chunk=2, delay=1, layers=1, batch=2, critic_updates_per_actor_update=1, noise=0.0,
+        bc_weight=bc_weight, reference_dropout=dropout, target_rate=0.5, intervention=intervention,
     ).model_copy(update={'hidden': 2})  # fmt: skip
     made, unit = ActorCritic(method, Sizes(1, 1, 2)), 1e-5**0.5
     for weights in (made.actor.weights, made.critics.weights, made.target):

@@ -10,7 +10,7 @@ import tiny_weights
 
 from rlt_ros.config import Method, RobotProfile, load
 from rlt_ros.control.chunks import ACTOR, HUMAN
-from rlt_ros.rl.assembly import KEPT, PATIENCE, Assembly, Finished
+from rlt_ros.rl.assembly import KEPT, LABEL_PATIENCE, PATIENCE, Assembly, Finished
 from rlt_ros.rl.transitions import Ending, Seen, Step, Transition, TransitionBuilder
 from rlt_ros.token.backend import TokenBackend
 from rlt_ros.vla.builtin import BuiltinBackend, Look
@@ -23,7 +23,7 @@ N, C = 2, 4
 BUILDER = TransitionBuilder(METHOD, np.array([0.5, 2.0]))
 TICKS = range(100, 130)  # critical from tick 104 on
 END = START + 126 * PERIOD - 3_000_000
-LATER = PATIENCE + 1
+LATER = LABEL_PATIENCE + 1
 
 
 def step(tick: int) -> Step:
@@ -39,7 +39,7 @@ def seen(tick: int) -> Seen:
 JITTER = np.random.default_rng(0).integers(-2_500_000, 2_500_000, 200)
 STEPS = [('step', tick) for tick in TICKS]
 STATES = [('state', tick) for tick in range(100, 130, 2)]
-MESSAGES = [*STEPS, *STATES, ('end', 0)]
+MESSAGES = [*STEPS, *STATES, ('next', 150), ('end', 0)]
 
 
 def feed(assembly: Assembly, kind: str, tick: int, start: int = START, back: int = 0, outcome: str = 'success') -> None:
@@ -50,6 +50,8 @@ def feed(assembly: Assembly, kind: str, tick: int, start: int = START, back: int
     elif kind == 'state':
         stamp = start + tick * PERIOD - 8_000_000 + int(JITTER[tick])
         assembly.add_state(7, stamp, seen(tick), last=tick == 128)
+    elif kind == 'next':
+        assembly.add_step(tick, start + tick * PERIOD, PERIOD, 8, 'approach', step(tick))
     else:
         assembly.end(7, END, outcome, 'online', now=0.0)
 
@@ -145,7 +147,7 @@ def test_jitter_around_a_tick_moves_no_observation_to_another() -> None:
             late = (-3_000_000, 3_000_000)[tick // 2 % 2]  # ns, to either side of when the tick is due
             assembly.add_state(7, START + tick * PERIOD + late, seen(tick), last=tick == 128)
     feed(assembly, 'end', 0)
-    (finished,) = assembly.finished(0.0)
+    (finished,) = assembly.finished(np.inf)
     assert {t.tick for t in finished.transitions} == set(expected())
     assert_right(finished)
 
@@ -167,8 +169,42 @@ def test_the_log_of_a_long_day_takes_no_more_room_than_that_of_two_minutes() -> 
     assert list(assembly.steps) == list(range(KEPT, 2 * KEPT))
 
 
+@pytest.mark.parametrize('corrected', ['failure', 'abort', 'success'])
+def test_a_label_can_be_corrected_until_the_next_episode_starts(corrected: str) -> None:
+    assembly = Assembly(BUILDER)
+    for message in MESSAGES:
+        if message[0] != 'next':
+            feed(assembly, *message)
+    assert not list(assembly.finished(LABEL_PATIENCE - 0.1))
+    assembly.end(7, END, 'abort', 'online', 10.0)
+    assembly.end(7, END, corrected, 'online', 11.0)
+    assembly.add_step(140, START + 140 * PERIOD, PERIOD, 8, 'reset', step(140))
+    assert not list(assembly.finished(12.0)), 'its reset is not its start'
+    feed(assembly, 'next', 150)
+    (finished,) = assembly.finished(12.0)
+    assert finished.outcome == corrected
+    assert len(finished.transitions) == (0 if corrected == 'abort' else len(expected()))
+    assert any(t.reward > 0 for t in finished.transitions) == (corrected == 'success')
+    assembly.end(7, END, 'failure', 'online', 13.0)
+    assert not list(assembly.finished(np.inf)), 'too late'
+
+
+@pytest.mark.parametrize('now', [LABEL_PATIENCE + 0.1, np.inf])
+def test_the_last_episode_counts_after_a_while_or_when_nothing_comes_any_more(now: float) -> None:
+    assembly = Assembly(BUILDER)
+    for message in MESSAGES:
+        if message[0] != 'next':
+            feed(assembly, *message)
+    for tick in range(200, 200 + 4000):  # a minute of standing still costs nothing of it
+        assembly.add_step(tick, START + tick * PERIOD, PERIOD, 8, 'reset', step(tick))
+    assembly.end(7, END, 'success', 'online', 5.0)  # said again: it is waited for no longer
+    (finished,) = assembly.finished(now)
+    assert_right(finished)
+    assert len(finished.transitions) == len(expected())
+
+
 @pytest.mark.parametrize('restart', range(104, 126))
-@pytest.mark.parametrize('back', [None, 8], ids=['counts from 0', 'counts ticks again'])
+@pytest.mark.parametrize('back', [None, 8, -8], ids=['counts from 0', 'counts ticks again', 'leaves some out'])
 def test_a_restarted_executor_voids_the_log_and_mixes_nothing(restart: int, back: int | None) -> None:
     assembly, back = Assembly(BUILDER), restart if back is None else back
     new_start = START + 7_000_000  # its ticks fall elsewhere and count from 0
@@ -225,7 +261,7 @@ def test_live_and_backfilled_features_give_the_same_transitions(tmp_path: Path) 
                 state = Seen(tokens[i], result.proprioception[i], result.reference[i], looks[stamp].position)
                 assembly.add_state(7, stamp, state, last=stamp == max(looks))
         assembly.end(7, END, 'success', 'online', 0.0)
-        (finished,) = assembly.finished(0.0)
+        (finished,) = assembly.finished(np.inf)
         return finished.transitions
 
     stamps = list(looks)

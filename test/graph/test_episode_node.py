@@ -1,0 +1,192 @@
+"""episode_node as a process: what ends, counts and is told, by events, services, time, and kill -9."""
+
+import json
+import time
+
+import pytest
+from std_srvs.srv import Trigger
+import yaml
+
+from rlt_ros.msg import (
+    EpisodeEvent,
+    EpisodeState,
+    ExecutedStep,
+    ExecutorStatus,
+    LearnerStatus,
+    Observation,
+    RlState,
+    VlaOutput,
+)
+from rlt_ros.ros.node import ns_to_stamp
+from rlt_ros.ros.qos import EVERY_CHANGE, RELIABLE, STORED
+
+METHOD = {'name': 'short', 'evaluation_episodes': 0, 'warmup_episodes': 100}
+TASK = {'name': 'plug', 'instruction': 'plug it in', 'scene': 'ethernet', 'time_limit': 60.0, 'handover_after': 0.0}
+
+
+class Rest:
+    """Everything else of the graph, as far as episode_node hears of it. The executor follows the episode."""
+
+    def __init__(self, bench):
+        self.bench, self.states = bench, []
+        self.resets, self.stopped, self.executing = 0, False, True
+        self.step = ExecutedStep(phase='idle')
+        node = bench.node
+        for kind, topic in ((Observation, 'observation'), (VlaOutput, 'vla_output'), (RlState, 'rl_state')):
+            node.create_publisher(kind, topic, RELIABLE(1))
+        self.steps = node.create_publisher(ExecutedStep, 'executed_step', STORED)
+        self.status = node.create_publisher(ExecutorStatus, 'executor_status', RELIABLE(10))
+        self.learner = node.create_publisher(LearnerStatus, 'learner_status', RELIABLE(5))
+        self.events = node.create_publisher(EpisodeEvent, 'episode_event', RELIABLE(10))
+        node.create_subscription(EpisodeState, 'episode_state', self.on_state, EVERY_CHANGE)
+        node.create_service(Trigger, 'reset_robot', self.on_reset)
+        node.create_timer(0.02, self.tick)
+        self.clients = {}
+
+    def start(self, task=(), **parameters):
+        (self.bench.folder / 'method.yaml').write_text(yaml.safe_dump(METHOD))
+        (self.bench.folder / 'task.yaml').write_text(yaml.safe_dump({**TASK, **dict(task)}))
+        files = {'method': './method.yaml', 'task': './task.yaml'}
+        return self.bench.start('episode_node', **{'shortest_seconds': 0.0, **files, **parameters})
+
+    def on_state(self, message):
+        self.states.append(message)
+        self.step = ExecutedStep(episode=message.episode, phase=message.phase)
+
+    def on_reset(self, request, response):
+        self.resets += 1
+        response.success = True
+        return response
+
+    def tick(self):
+        if self.executing:
+            self.steps.publish(self.step)
+        self.status.publish(ExecutorStatus(state=ExecutorStatus.ESTOP if self.stopped else ExecutorStatus.IDLE))
+
+    def phase(self):
+        return self.states[-1].phase if self.states else ''
+
+    def until(self, phase, episode=None):
+        self.bench.until(lambda: self.phase() == phase and episode in (None, self.states[-1].episode))
+        return self.states[-1]
+
+    def ends(self):
+        return [(s.episode, s.outcome) for s in self.states if s.phase == 'ended']
+
+    def say(self, event, source='joy', ago=0.0):
+        message = EpisodeEvent(event=event, source=source)
+        message.header.stamp = ns_to_stamp(time.time_ns() - round(ago * 1e9))
+        self.events.publish(message)
+
+    def call(self, name):
+        client = self.clients.setdefault(name, self.bench.node.create_client(Trigger, f'episode/{name}'))
+        self.bench.until(client.service_is_ready)
+        return self.bench.until(client.call_async(Trigger.Request()).result)
+
+
+@pytest.fixture
+def rest(bench):
+    return Rest(bench)
+
+
+def test_nothing_starts_before_everything_is_up_then_an_episode_runs_by_itself(rest, bench):
+    rest.executing = False
+    rest.start(task={'handover_after': 0.3, 'time_limit': 0.5}.items(), reset_seconds=0.0)
+    bench.until(lambda: rest.events.get_subscription_count())
+    bench.spin(1.0)
+    assert not rest.states and not rest.resets
+    rest.executing = True
+    rest.until('reset', 2)
+    first = [(s.episode, s.phase, s.outcome) for s in rest.states[:6]]
+    assert first == [(0, 'idle', ''), (1, 'reset', ''), (1, 'approach', ''), (1, 'critical', ''),
+                     (1, 'ended', 'timeout'), (2, 'reset', '')]  # fmt: skip
+    assert rest.resets >= 1 and rest.states[4].robot_minutes == pytest.approx(0.5 / 60)
+
+
+def test_a_person_drives_it_all_by_services_and_undoes_a_label(rest, bench):
+    rest.start(reset='person', task={'handover_after': 600.0}.items())
+    rest.until('reset', 1)
+    assert not rest.call('success').success and not rest.call('undo').success
+    answer = rest.call('start')
+    assert answer.success and answer.message == 'reset -> approach'
+    assert rest.call('handover').success and rest.until('critical', 1)
+    rest.say(EpisodeEvent.SUCCESS, ago=30.0)  # of an episode before
+    bench.spin(0.3)
+    assert rest.phase() == 'critical'
+    assert rest.call('success').success
+    rest.until('reset', 2)
+    minutes = rest.states[-1].robot_minutes
+    assert rest.call('failure').success is False, 'a second press'
+    answer = rest.call('undo')
+    assert answer.success and answer.message == 'episode 1: success -> abort'
+    assert rest.until('reset', 2).robot_minutes == 0.0
+    answer = rest.call('failure')
+    assert answer.success and answer.message == 'episode 1: abort -> failure'
+    rest.until('reset', 2)
+    assert rest.ends() == [(1, 'success'), (1, 'abort'), (1, 'failure')]
+    ends = [s for s in rest.states if s.phase == 'ended']
+    assert len({(e.header.stamp.sec, e.header.stamp.nanosec, e.mode) for e in ends}) == 1
+    assert [e.episodes_of_mode for e in ends] == [1, 0, 1]
+    assert rest.states[-1].robot_minutes == pytest.approx(minutes)
+    assert rest.call('start').success and not rest.call('undo').success
+    rest.say(EpisodeEvent.HANDOVER, source='rule')
+    rest.until('critical', 2)
+    rest.say(EpisodeEvent.SUCCESS, source='oracle')
+    rest.until('reset', 3)
+    assert rest.ends()[-1] == (2, 'success') and not rest.resets
+
+
+def test_a_press_in_the_first_moments_is_ignored_and_said(rest, bench):
+    rest.start(reset='person', shortest_seconds=60.0)
+    rest.until('reset', 1)
+    rest.call('start')
+    rest.until('critical')
+    assert 'earlier than 60 s' in rest.call('success').message
+    rest.say(EpisodeEvent.SUCCESS)
+    bench.until(lambda: 'success by joy is ignored: earlier than 60 s' in bench.log('episode_node'))
+    assert rest.phase() == 'critical' and rest.call('failure').success
+
+
+def test_an_undo_stops_the_next_automatic_start_until_there_is_a_label(rest, bench):
+    rest.start(reset_seconds=1.0)
+    rest.until('critical', 1)
+    rest.call('success')
+    rest.until('reset', 2)
+    assert rest.call('undo').success
+    bench.spin(2.5)
+    assert rest.phase() == 'reset'
+    rest.call('success')
+    rest.until('critical', 2)
+    assert rest.ends() == [(1, 'success'), (1, 'abort'), (1, 'success')]
+
+
+def test_the_e_stop_aborts_and_nothing_goes_on_before_the_re_arm(rest, bench):
+    rest.start(reset_seconds=0.0)
+    rest.until('critical', 1)
+    rest.stopped = True
+    rest.until('reset', 2)
+    resets = rest.resets
+    assert not rest.call('start').success
+    bench.spin(1.0)
+    assert rest.phase() == 'reset' and rest.resets == resets and rest.ends() == [(1, 'abort')]
+    rest.stopped = False
+    rest.until('critical', 2)
+
+
+def test_after_kill_9_the_running_episode_is_aborted_and_its_number_never_comes_again(rest, bench):
+    folder = bench.folder / 'run'
+    folder.mkdir()
+    line = {'episode': 6, 'mode': 'warmup', 'outcome': 'success', 'steps': 9, 'seconds': 1.0, 'robot_minutes': 0.25}
+    (folder / 'episodes.jsonl').write_text(json.dumps(line) + '\n')
+    process = rest.start(run_folder=str(folder))
+    rest.until('critical', 7)
+    process.kill()
+    process.wait()
+    bench.processes.remove(process)
+    rest.states.clear()
+    rest.start(run_folder=str(folder))
+    rest.until('critical', 8)
+    assert rest.ends() == [(7, 'abort')]
+    numbers = [s.episode for s in rest.states if s.phase == 'reset']
+    assert numbers == [8] and rest.states[-1].robot_minutes == pytest.approx(0.25)
+    assert 'episode 7 was left running: aborted' in bench.log('episode_node')
