@@ -39,7 +39,7 @@ class ChunkSchedule:
     coming: Chunk | None = None
     episode: int = 0
     not_before: int = 0  # chunks answering observations before this tick are void (takeover, new episode)
-    dropped: dict[str, int] = field(default_factory=lambda: {'foreign': 0, 'old': 0, 'late': 0})
+    dropped: dict[str, int] = field(default_factory=lambda: {'foreign': 0, 'old': 0, 'late': 0, 'invalid': 0})
 
     def clear(self, episode: int, not_before: int) -> None:
         """Forget everything in flight."""
@@ -51,8 +51,10 @@ class ChunkSchedule:
         newest = self.coming or self.current
         if chunk.episode != self.episode or observed < self.not_before:
             self.dropped['foreign'] += 1
-        elif newest is not None and chunk.sequence <= newest.sequence:
+        elif newest is not None and (chunk.sequence <= newest.sequence or chunk.first_tick < newest.first_tick):
             self.dropped['old'] += 1
+        elif observed > now:
+            self.dropped['invalid'] += 1  # from the future
         elif chunk.first_tick + len(chunk.action) <= now:
             self.dropped['late'] += 1
         else:

@@ -6,8 +6,8 @@ from typing import Protocol
 import numpy as np
 
 from rlt_ros.config import Method, RobotProfile
-from rlt_ros.control.chunks import ACTOR, HOLD, HUMAN, VLA, Chunk, ChunkSchedule
-from rlt_ros.control.safety_filter import SafetyFilter
+from rlt_ros.control.chunks import ACTOR, HOLD, HUMAN, VLA, Chunk, ChunkSchedule, Due
+from rlt_ros.control.safety_filter import FLAGS, SafetyFilter
 from rlt_ros.rl.transitions import Seen, TransitionBuilder
 
 ACTING = ('approach', 'critical')
@@ -49,7 +49,9 @@ class Executor:
         self.actor: Actor | None = None
         self.phase, self.mode = 'idle', ''
         self.log: dict[int, np.ndarray] = {}  # commands of the last ticks
-        self.human = False
+        self.human = self.stopped = False
+        self.held = self.rests = 0  # ticks without an action; ticks with the rest of the VLA's reference
+        self.clamped = dict.fromkeys(FLAGS, 0)  # ticks that the filter changed, by reason
 
     def episode(self, number: int, phase: str, mode: str, tick: int, position: np.ndarray | None) -> None:
         """The episode has changed; a new one starts from the measured position (D,). tick: the next one."""
@@ -73,8 +75,10 @@ class Executor:
     def choose(self, episode: int, sequence: int, seen: Seen, observed: int, now: int) -> Chunk | None:
         """Turn the state of the observation of tick `observed` into the next chunk; None if it was dropped."""
         n, c = self.method.delay, self.method.chunk
-        if not self.acting or not self._usable(seen):
+        if not self.acting:
             return None
+        if not self._usable(seen):
+            return self._invalid()
         reference = self.builder.reference(seen)
         use_actor = self.mode == 'online' and self.phase == 'critical' and self.actor is not None
         if use_actor:
@@ -82,13 +86,13 @@ class Executor:
             try:
                 action = self.actor.mean(self.builder.state(seen, committed), reference)
             except ValueError:  # a state of another size than the policy's, from another encoder, say
-                return None
+                return self._invalid()
         else:
             action = reference
         if self.mode in ('online', 'warmup') and self.phase == 'critical':
             action = action + self.noise * self.random.standard_normal(len(action)).astype(np.float32)
         if not np.isfinite(action).all():
-            return None
+            return self._invalid()
         targets = lambda a: seen.position + np.clip(a, -LIMIT, LIMIT).astype(np.float64) * self.scale  # noqa: E731
         chunk = Chunk(
             episode=episode, sequence=sequence, first_tick=observed + n, source=ACTOR if use_actor else VLA,
@@ -96,6 +100,9 @@ class Executor:
             action=targets(action.reshape(c, -1)), rest=targets(seen.reference[n + c :]),
         )  # fmt: skip
         return chunk if self.schedule.offer(chunk, observed, now) else None
+
+    def _invalid(self) -> None:
+        self.schedule.dropped['invalid'] += 1
 
     def _usable(self, seen: Seen) -> bool:
         """Whether a state is finite and its reference reaches as far as a chunk does."""
@@ -114,17 +121,21 @@ class Executor:
 
     def tick(self, tick: int, position: np.ndarray, velocity: np.ndarray | None, hold: bool = False) -> Executed:
         """Execute a tick. position: (D,) measured; velocity: (D,) a person's, None without takeover; hold: stop."""
-        if (velocity is not None) != self.human:
-            self.human = velocity is not None
+        if (velocity is not None) != self.human or self.stopped and not hold:
             self.schedule.clear(self.schedule.episode, tick)  # nothing computed before counts after
-        if velocity is not None and not hold:
-            target, source, due = self.filter.command + velocity * self.dt, HUMAN, None
+        self.human, self.stopped = velocity is not None, hold
+        due = self.schedule.due(tick)
+        if hold or (velocity is None and due.target is None):
+            target, due = self.filter.command, Due(None, HOLD)
+        elif velocity is not None:
+            target, due = self.filter.command + velocity * self.dt, Due(None, HUMAN)
         else:
-            due = self.schedule.due(tick)
-            hold = hold or due.target is None
-            target, source = (self.filter.command, HOLD) if hold else (due.target, due.source)
+            target = due.target
         command, flags = self.filter(target, position)
         self.log[tick] = command
         self.log.pop(tick - 64, None)
-        chunk = (due.policy_version, due.sequence, due.index) if due and not hold else (0, 0, -1)
-        return Executed(tick, command, source, *chunk, flags)
+        self.held += due.source == HOLD
+        self.rests += due.index >= self.method.chunk
+        for name, flag in FLAGS.items():
+            self.clamped[name] += bool(flags & flag)
+        return Executed(tick, command, due.source, due.policy_version, due.sequence, due.index, flags)

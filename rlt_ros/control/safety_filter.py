@@ -7,16 +7,22 @@ from rlt_ros.control.kinematics import Kinematics
 
 # filter flags: what was changed, per step, as bits
 NOT_FINITE, POSITION, VELOCITY, ACCELERATION, WORKSPACE, LAG = 1, 2, 4, 8, 16, 32
+FLAGS = {
+    'not_finite': NOT_FINITE, 'position': POSITION, 'velocity': VELOCITY, 'acceleration': ACCELERATION,
+    'workspace': WORKSPACE, 'lag': LAG,
+}  # fmt: skip
 
 
 class SafetyFilter:
     """Position, velocity and acceleration limits, workspace box and largest lag behind the command, in joint space.
 
-    Stateful: it remembers the last command and its speed. Vectors are (D,), rad (grippers: m).
+    Stateful: it remembers the last command and its speed. Vectors are (D,), rad (grippers: m). A robot that starts
+    outside of a limit or the box may come in, and never goes further out.
     """
 
     def __init__(self, profile: RobotProfile):
         joints = profile.joints
+        self.names = profile.joint_names
         self.dt = 1.0 / profile.control_rate
         self.lower = np.array([joint.lower for joint in joints])
         self.upper = np.array([joint.upper for joint in joints])
@@ -29,11 +35,17 @@ class SafetyFilter:
         self.velocity = np.zeros(len(joints))
 
     def restart(self, position: np.ndarray) -> None:
-        """Begin from where the robot stands; raises ValueError unless position is (D,) and finite."""
+        """Begin from where the robot stands.
+
+        Raises ValueError unless position is (D,), finite, and at most max_lag outside of the limits.
+        """
         position = np.asarray(position, float)
         if position.shape != self.lower.shape or not np.isfinite(position).all():
             raise ValueError(f'position must be {len(self.lower)} finite numbers')
-        self.command = np.clip(position, self.lower, self.upper)
+        beyond = np.maximum(self.lower - position, position - self.upper)
+        if beyond.max() > self.max_lag:
+            raise ValueError(f'{self.names[np.argmax(beyond)]} stands {beyond.max():.3g} outside of its limits')
+        self.command = position.copy()
         self.velocity = np.zeros_like(self.command)
 
     def __call__(self, target: np.ndarray, measured: np.ndarray) -> tuple[np.ndarray, int]:
@@ -45,14 +57,15 @@ class SafetyFilter:
         target, measured = np.asarray(target, float), np.asarray(measured, float)
         if not all(v.shape == self.command.shape and np.isfinite(v).all() for v in (target, measured)):
             target, measured, flags = self.command, self.command, NOT_FINITE
-        inside = np.clip(target, self.lower, self.upper)
+        lower, upper = np.minimum(self.lower, self.command), np.maximum(self.upper, self.command)
+        inside = np.clip(target, lower, upper)
         near = np.clip(inside, measured - self.max_lag, measured + self.max_lag)
-        near = np.clip(near, self.lower, self.upper)
+        near = np.clip(near, lower, upper)
         wanted = (near - self.command) / self.dt
         reach = self.acceleration * self.dt
         # fast enough to stop before a limit, never faster
-        up = np.minimum(self.velocity_limit, _braking(self.upper - self.command, self.acceleration, self.dt))
-        down = np.minimum(self.velocity_limit, _braking(self.command - self.lower, self.acceleration, self.dt))
+        up = np.minimum(self.velocity_limit, _braking(upper - self.command, self.acceleration, self.dt))
+        down = np.minimum(self.velocity_limit, _braking(self.command - lower, self.acceleration, self.dt))
         slow = np.clip(wanted, -down, up)
         smooth = np.clip(slow, self.velocity - reach, self.velocity + reach)
         smooth = np.clip(smooth, -down, up)  # changes rounding errors alone
@@ -65,7 +78,7 @@ class SafetyFilter:
         flags |= VELOCITY * bool(np.any(np.abs(slow - wanted) > tolerance))
         flags |= ACCELERATION * bool(np.any(np.abs(smooth - slow) > tolerance) and not flags & WORKSPACE)
         self.velocity = smooth
-        self.command = np.clip(self.command + smooth * self.dt, self.lower, self.upper)
+        self.command = np.clip(self.command + smooth * self.dt, lower, upper)
         return self.command.copy(), flags
 
     def _slower(self, velocity: np.ndarray) -> np.ndarray:

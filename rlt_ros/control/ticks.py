@@ -54,3 +54,19 @@ class DeadlineClock:
         tick = self.next + passed
         self.next = tick + 1
         return tick, now - self.ticks.due(tick)
+
+
+class Durations:
+    """The last durations, s, of something that happens again and again."""
+
+    def __init__(self, size: int):
+        self._values = np.zeros(size)
+        self._count = 0
+
+    def add(self, seconds: float) -> None:
+        self._values[self._count % len(self._values)] = seconds
+        self._count += 1
+
+    def percentiles(self, *percents: float) -> list[float]:
+        """s; 0 before the first."""
+        return np.percentile(self._values[: max(1, self._count)], percents).tolist()

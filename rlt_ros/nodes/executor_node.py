@@ -1,10 +1,11 @@
 """The 50 Hz loop: its own process, absolute deadlines, no images, no training, no torch."""
 
 import gc
-import os
+import math
 import sys
 import threading
 import time
+import traceback
 
 import numpy as np
 from pydantic import Field
@@ -12,21 +13,38 @@ import rclpy
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from rlt_ros.config import Method, RobotProfile, Strict, load
-from rlt_ros.control.executor import Executed, Executor
-from rlt_ros.control.ticks import DeadlineClock, Ticks
-from rlt_ros.msg import ActionChunk, EpisodeState, ExecutedStep, Intervention, Policy, RlState
+from rlt_ros.control.executor import ACTING, Executed, Executor
+from rlt_ros.control.guard import Guard
+from rlt_ros.control.inputs import Hand, JointStates
+from rlt_ros.control.realtime import claim
+from rlt_ros.control.ticks import DeadlineClock, Durations, Ticks
+from rlt_ros.errors import UserError
+from rlt_ros.msg import (
+    ActionChunk,
+    EpisodeEvent,
+    EpisodeState,
+    ExecutedStep,
+    ExecutorStatus,
+    Intervention,
+    Policy,
+    RlState,
+)
 from rlt_ros.rl.policy import unpack
+from rlt_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics
 from rlt_ros.ros.messages import seen_from_message
-from rlt_ros.ros.node import fill_array, ns_to_stamp, run, stamp_to_ns
+from rlt_ros.ros.node import NANOSECONDS, fill_array, ns_to_stamp, run, stamp_to_ns
 from rlt_ros.ros.parameters import declare
 from rlt_ros.ros.qos import COMMAND, EVERY_CHANGE, LATCHED, RELIABLE, STORED
 from rlt_ros.vla import normalisation
 from rlt_ros.weights_files import path_of
 
-INTERVENTION_TIMEOUT = 0.25  # s without a message: released
+CLOCK_STEP = 20_000_000  # ns; by so much the wall clock moves against the monotonic one only if somebody sets it
+STATUS_PERIOD = 0.1  # s
+CHECK_PERIOD = 0.5  # s between looks for other publishers
 
 
 class Parameters(Strict):
@@ -37,6 +55,8 @@ class Parameters(Strict):
     )
     seed: int = Field(default=0, ge=0, description='of the exploration noise')
     realtime_priority: int = Field(default=50, ge=0, le=90, description='SCHED_FIFO priority, 0: none')
+    lock_memory: bool = Field(default=True, description='keep the process in memory, so that no tick waits for a disk')
+    cpu: int = Field(default=-1, ge=-1, le=1023, description='core the process is bound to, -1: any')
 
 
 class ExecutorNode(Node):
@@ -47,14 +67,24 @@ class ExecutorNode(Node):
         self.method = load(Method, parameters.method)
         unit = normalisation.load(path_of('vla', profile.name, parameters.vla_weights), profile)
         self.core = Executor(profile, self.method, unit.scale, parameters.seed)
+        try:
+            self.joints = JointStates(profile.joint_names, profile.max_age, self.core.dt)
+        except ValueError as error:
+            raise UserError(f'robot {profile.name}: {error}') from None
+        self.hand = Hand(profile.action_dim, self.core.dt)
+        self.guard = Guard(self.joints, self.hand)
         self.lock = threading.Lock()
-        self.position: np.ndarray | None = None
-        self.position_at = 0.0
-        self.human: tuple[float, np.ndarray] | None = None
         self.policy: Policy | None = None
         self.pending_episode: EpisodeState | None = None
+        self.refused = 0
+        self.status = ExecutorStatus(state=ExecutorStatus.IDLE, joint_state_age=-1.0)
+        period = round(NANOSECONDS / profile.control_rate)
+        self.errors = Durations(round(60 * profile.control_rate))  # of deadlines, the last minute
+        self.answers = Durations(200)  # from an observation's tick to the first that its chunk can drive
         self.step_publisher = self.create_publisher(ExecutedStep, 'executed_step', STORED)
+        self.status_publisher = self.create_publisher(ExecutorStatus, 'executor_status', RELIABLE(10))
         self.chunk_publisher = self.create_publisher(ActionChunk, 'executed_chunk', RELIABLE(5))
+        self.diagnostics = Diagnostics(self)
         trajectory = profile.command_interface == 'joint_trajectory'
         kind = JointTrajectory if trajectory else Float64MultiArray
         self.command_publisher = self.create_publisher(kind, profile.command_topic, COMMAND)
@@ -62,15 +92,22 @@ class ExecutorNode(Node):
         self.create_subscription(JointState, profile.joint_state_topic, self.on_joints, RELIABLE(10))
         self.create_subscription(RlState, 'rl_state', self.on_state, RELIABLE(10))
         self.create_subscription(EpisodeState, 'episode_state', self.on_episode, EVERY_CHANGE)
+        self.create_subscription(EpisodeEvent, 'episode_event', self.on_event, RELIABLE(10))
         self.create_subscription(Intervention, 'intervention', self.on_intervention, RELIABLE(1))
         self.create_subscription(Policy, 'policy', self.on_policy, LATCHED)
-        period = round(1e9 / profile.control_rate)
+        self.create_service(Trigger, 'executor/estop', self.on_estop)
+        self.create_service(Trigger, 'executor/rearm', self.on_rearm)
+        self.create_timer(CHECK_PERIOD, self.check)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self.granted = claim(parameters.realtime_priority, parameters.lock_memory, parameters.cpu)
+        say = self.get_logger().warning if self.granted.refused else self.get_logger().info
+        say(f'{profile.control_rate:g} Hz, {self.granted}')
         start = time.monotonic_ns() + period
         self.wall = time.time_ns() - time.monotonic_ns()  # stamps are wall time, deadlines monotonic
         self.ticks = Ticks(start + self.wall, period)
         self.clock = DeadlineClock(Ticks(start, period))
-        self.priority = set_realtime(parameters.realtime_priority)
-        self.get_logger().info(f'{profile.control_rate:g} Hz, {self.priority}')
         self.running = True
         self.loop = threading.Thread(target=self.run_loop, name='control')
         self.loop.start()
@@ -78,38 +115,61 @@ class ExecutorNode(Node):
     # --- what comes in ---
 
     def on_joints(self, message: JointState) -> None:
-        index = {name: i for i, name in enumerate(message.name)}
+        now, wall = time.monotonic(), time.time_ns()
         try:
-            position = np.array([message.position[index[name]] for name in self.profile.joint_names])
-        except (KeyError, IndexError):
-            self.get_logger().error('joint states refused: a joint is missing', throttle_duration_sec=1.0)
-            return
-        if not np.isfinite(position).all():
-            self.get_logger().error('joint states refused: not finite', throttle_duration_sec=1.0)
-            return
-        with self.lock:
-            self.position, self.position_at = position, time.monotonic()
-            if self.pending_episode is not None:
-                self.enter(self.pending_episode)
+            with self.lock:
+                self.joints.take(message.name, message.position, stamp_to_ns(message.header.stamp), wall, now)
+                if self.pending_episode is not None:
+                    self.enter(self.pending_episode)
+        except ValueError as error:
+            self.refuse('joint states', error)
+
+    def refuse(self, what: str, why: ValueError) -> None:
+        self.refused += 1
+        self.get_logger().error(f'{what} refused: {why}', throttle_duration_sec=1.0)
 
     def on_episode(self, message: EpisodeState) -> None:
         with self.lock:
-            if self.position is None:
-                self.pending_episode = message
-            else:
-                self.enter(message)
+            self.enter(message)
 
     def enter(self, message: EpisodeState) -> None:
-        self.pending_episode = None
-        self.core.episode(message.episode, message.phase, message.mode, self.clock.next, self.position)
+        """Follow the episode; a new one waits until it is known where the robot stands."""
+        self.pending_episode, self.guard.misplaced = None, ''
+        if message.phase in ACTING and self.joints.fault(time.monotonic()):
+            self.pending_episode = message
+            return
+        try:
+            self.core.episode(message.episode, message.phase, message.mode, self.clock.next, self.joints.position)
+        except ValueError as error:
+            self.pending_episode, self.guard.misplaced = message, str(error)
 
     def on_intervention(self, message: Intervention) -> None:
-        velocity = np.array(message.velocity)
-        good = velocity.shape == (self.profile.action_dim,) and np.isfinite(velocity).all()
-        if message.active and not good:
-            self.get_logger().error('intervention refused: wrong size or not finite', throttle_duration_sec=1.0)
+        try:
+            with self.lock:
+                self.hand.take(message.active, message.velocity, message.device, time.monotonic())
+        except ValueError as error:
+            self.refuse('intervention', error)
+
+    def on_event(self, message: EpisodeEvent) -> None:
+        if message.event == EpisodeEvent.ESTOP:
+            self.stop_robot(message.source)
+
+    def on_estop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self.stop_robot('service')
+        response.success, response.message = True, 'stopped until executor/rearm'
+        return response
+
+    def stop_robot(self, who: str) -> None:
         with self.lock:
-            self.human = (time.monotonic(), velocity) if message.active and good else None
+            self.guard.stop(who)
+        self.get_logger().error(f'E-stop: {who}')
+
+    def on_rearm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self.lock:
+            wrong = self.guard.rearm(time.monotonic()) if self.guard.estop else 'the E-stop is not pressed'
+        response.success, response.message = not wrong, wrong or 'armed'
+        self.get_logger().warning(f'rearm refused: {wrong}' if wrong else 'armed again')
+        return response
 
     def on_policy(self, message: Policy) -> None:
         self.policy = message  # unpacked with the next state, which tells the sizes
@@ -118,14 +178,17 @@ class ExecutorNode(Node):
         try:
             seen = seen_from_message(message, self.profile.action_dim)
         except ValueError as error:
+            self.core.schedule.dropped['invalid'] += 1
             self.get_logger().error(f'state dropped: {error}', throttle_duration_sec=1.0)
             return
         if self.policy is not None:
             self.swap_policy(len(seen.token) + len(seen.proprioception), message.encoder_hash)
-        observed = self.ticks.at_or_after(stamp_to_ns(message.header.stamp))
         with self.lock:
+            observed = self.ticks.at_or_after(stamp_to_ns(message.header.stamp))
+            answer = (self.clock.next - observed) * self.core.dt
             chunk = self.core.choose(message.episode, message.sequence, seen, observed, self.clock.next)
         if chunk is not None:
+            self.answers.add(answer)
             reference = seen.position + seen.reference[self.method.delay :][: len(chunk.action)] * self.core.scale
             out = ActionChunk(
                 header=message.header, episode=chunk.episode, first_tick=chunk.first_tick, source=chunk.source,
@@ -152,45 +215,93 @@ class ExecutorNode(Node):
         with self.lock:
             self.core.actor = actor
 
+    def check(self) -> None:
+        """Look for others that command the robot or speak for the VLA, and report."""
+        found = []
+        for topic in (self.profile.command_topic, 'rl_state'):
+            names = [f'{p.node_namespace.rstrip("/")}/{p.node_name}' for p in self.get_publishers_info_by_topic(topic)]
+            if len(names) > 1:
+                found.append(f'{len(names)} publishers on {topic}: {", ".join(sorted(names))}')
+        with self.lock:
+            self.guard.intruders = '; '.join(found)
+            status, now = self.status, time.monotonic()
+            fault, stopped = self.guard.fault(now), self.guard.estop
+        slow = ''
+        if status.answer_p99 > status.answer_limit:
+            slow = f'RL states take {status.answer_p99:.3f} s (p99), more than the delay, {status.answer_limit:.3f} s'
+        level = ERROR if stopped or fault else WARN if slow else OK
+        values = {name: getattr(status, name) for name in status.get_fields_and_field_types() if name != 'header'}
+        text = '; '.join(part for part in (status.reason, slow) if part)
+        self.diagnostics.add('', level, text, values | {'scheduling': self.granted})
+        self.diagnostics.publish()
+
     # --- the loop ---
 
     def run_loop(self) -> None:
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        while self.running and rclpy.ok():
-            delay = self.clock.wake_at() - time.monotonic_ns()
-            if delay > 0:
-                time.sleep(delay * 1e-9)
-            tick, error = self.clock.woke(time.monotonic_ns())
-            try:
+        try:
+            while self.running and rclpy.ok():
+                delay = self.clock.wake_at() - time.monotonic_ns()
+                if delay > 0:
+                    time.sleep(delay * 1e-9)
+                tick, error = self.clock.woke(time.monotonic_ns())
+                self.errors.add(error * 1e-9)
                 self.tick(tick, error)
-            except rclpy.handle.InvalidHandle:
-                return  # shut down under way
+        except rclpy.handle.InvalidHandle:
+            pass  # shut down under way
+        except Exception:  # a robot must not be left without commands by a process that seems to live
+            self.get_logger().fatal(traceback.format_exc())
+            rclpy.try_shutdown()
 
     def tick(self, tick: int, error: int) -> None:
         now = time.monotonic()
         with self.lock:
-            if not self.core.acting or self.position is None:
-                executed = Executed(tick, self.core.filter.command, ExecutedStep.HOLD, 0, 0, -1, 0)
-                acting = False
-            else:
-                fresh = now - self.position_at <= self.profile.max_age
-                human = self.human[1] if self.human and now - self.human[0] <= INTERVENTION_TIMEOUT else None
-                executed, acting = self.core.tick(tick, self.position, human, hold=not fresh), True
+            self.follow_clock()
+            executed = None
+            if self.core.acting:
+                velocity, hold = self.hand.velocity(now), self.guard.holds(now)
+                executed = self.core.tick(tick, self.joints.position, velocity, hold)
             phase, episode = self.core.phase, self.core.schedule.episode
-        if acting:
+            state, reason = self.guard.describe(executed, self.method.chunk, now)
+        if executed is not None:
             self.command_publisher.publish(self.to_command(executed.command, tick))
+        done = executed or Executed(tick, self.core.filter.command, ExecutedStep.HOLD, 0, 0, -1, 0)
         step = ExecutedStep(
-            tick=tick, episode=episode, phase=phase, source=executed.source, policy_version=executed.policy_version,
-            filter_flags=executed.flags, chunk=executed.sequence, chunk_index=executed.index,
-            deadline_error=error * 1e-9,
+            tick=tick, episode=episode, phase=phase, source=done.source, policy_version=done.policy_version,
+            filter_flags=done.flags, chunk=done.sequence, chunk_index=done.index, deadline_error=error * 1e-9,
         )  # fmt: skip
         step.header.stamp = ns_to_stamp(self.ticks.due(tick))
-        fill_array(step, 'command', executed.command)
+        fill_array(step, 'command', done.command)
         self.step_publisher.publish(step)
-        if tick % 500 == 0 and not acting:
+        if state != self.status.state or tick % max(1, round(STATUS_PERIOD / self.core.dt)) == 0:
+            self.publish_status(tick, state, reason, done.index, now)
+        if tick % 500 == 0 and executed is None:
             gc.collect()  # never while the arm moves
+
+    def follow_clock(self) -> None:
+        """When somebody sets the wall clock, stamps say nothing until the episode is over."""
+        moved = time.time_ns() - time.monotonic_ns() - self.wall
+        self.guard.jump = moved * 1e-9 if abs(moved) > CLOCK_STEP else 0.0
+        if self.guard.jump and not self.core.acting:
+            self.wall += moved
+            self.ticks = Ticks(self.clock.ticks.start + self.wall, self.ticks.period)
+            self.guard.jump = 0.0
+
+    def publish_status(self, tick: int, state: int, reason: str, index: int, now: float) -> None:
+        core, age = self.core, self.joints.age(now)
+        p50, p99, largest = self.errors.percentiles(50, 99, 100)
+        status = ExecutorStatus(
+            state=state, reason=reason, joint_state_age=age if math.isfinite(age) else -1.0,
+            chunk_age=(index + self.method.delay) * core.dt if index >= 0 else -1.0,
+            answer_p99=self.answers.percentiles(99)[0], answer_limit=self.method.delay * core.dt,
+            ticks=tick + 1 - self.clock.missed, missed_ticks=self.clock.missed, held_ticks=core.held,
+            rest_ticks=core.rests, refused=self.refused, deadline_p50=p50, deadline_p99=p99, deadline_max=largest,
+            realtime=self.granted.priority > 0, memory_locked=self.granted.memory_locked, cpu=self.granted.cpu,
+            **{f'chunks_{name}': count for name, count in core.schedule.dropped.items()},
+            **{f'clamped_{name}': count for name, count in core.clamped.items()},
+        )  # fmt: skip
+        status.header.stamp = ns_to_stamp(self.ticks.due(tick))
+        self.status_publisher.publish(status)
+        self.status = status
 
     def trajectory(self, command: np.ndarray, tick: int) -> JointTrajectory:
         message = JointTrajectory(joint_names=self.profile.joint_names)
@@ -207,19 +318,6 @@ class ExecutorNode(Node):
 
 def forward(command: np.ndarray, tick: int) -> Float64MultiArray:
     return Float64MultiArray(data=command.tolist())
-
-
-def set_realtime(priority: int) -> str:
-    """Real-time scheduling for the process where it is permitted; says what came of it."""
-    sys.setswitchinterval(0.0005)  # the interpreter's lock changes hands in time
-    if priority == 0:
-        return 'ordinary scheduling'
-    try:
-        for thread in os.listdir('/proc/self/task'):  # middleware threads exist already
-            os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(priority))
-    except (PermissionError, OSError) as error:
-        return f'no real-time scheduling ({error.strerror}): deadlines depend on the load'
-    return f'SCHED_FIFO {priority}'
 
 
 def main() -> int:

@@ -27,7 +27,7 @@ class Parameters(Strict):
     task: str = Field(default='ethernet', description='task, name or path')
     seed: int = Field(default=0, ge=0, description='of the random starts')
     cycle_rate: float = Field(default=100.0, ge=50, le=500, description='Hz, how often commands are taken up')
-    command_timeout: float = Field(default=0.2, gt=0, le=5, description='s without a command until the robot stops')
+    command_timeout: float = Field(default=0.1, gt=0, le=5, description='s without a command until the robot stops')
 
 
 class SimRobotNode(Node):

@@ -41,16 +41,24 @@ def test_a_chunk_that_comes_late_starts_in_its_middle_and_one_that_is_over_is_dr
     assert made.offer(chunk(1, 10), observed=8, now=12)
     assert made.due(12).index == 2
     assert not made.offer(chunk(2, 14), observed=12, now=18)
-    assert made.dropped == {'foreign': 0, 'old': 0, 'late': 1}
+    assert made.dropped == {'foreign': 0, 'old': 0, 'late': 1, 'invalid': 0}
     assert made.due(18).source == HOLD
 
 
 def test_old_duplicate_and_foreign_chunks_change_nothing() -> None:
     made = schedule(chunk(5, 10))
-    for wrong, observed in ((chunk(5, 10), 10), (chunk(4, 12), 12), (chunk(6, 12, episode=2), 12)):
-        assert not made.offer(wrong, observed, now=11)
-    assert made.dropped == {'foreign': 1, 'old': 2, 'late': 0}
+    wrong = ((chunk(5, 10), 10), (chunk(4, 12), 12), (chunk(6, 12, episode=2), 12), (chunk(6, 9), 9))
+    for one, observed in wrong:  # the last is numbered as newer, and observed before
+        assert not made.offer(one, observed, now=12)
+    assert made.dropped == {'foreign': 1, 'old': 3, 'late': 0, 'invalid': 0}
     assert made.due(12).target[0] == 5012
+
+
+def test_an_answer_to_what_nobody_can_have_seen_yet_is_dropped() -> None:
+    made = schedule(chunk(5, 10))
+    assert not made.offer(chunk(6, 500), observed=498, now=11)
+    assert made.dropped['invalid'] == 1
+    assert made.offer(chunk(7, 13), observed=11, now=11), 'the next one counts'
 
 
 def test_after_clear_only_answers_to_newer_observations_count() -> None:

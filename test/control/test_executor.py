@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 import numpy as np
 import pytest
 
@@ -130,6 +132,78 @@ def test_a_person_takes_over_and_gives_back_within_one_tick() -> None:
     assert [r.source for r in released] == [HOLD] * 2, 'nor what was computed while the person drove'
     assert executor.choose(1, 4, seen(position=released[-1].command), observed=8, now=10) is not None
     assert run(executor, range(10, 11))[0].source == ACTOR
+
+
+# who wants what for some ticks: chunks of any size or none, a person, a fault, another phase or episode
+WISHES = st.lists(
+    st.tuples(
+        st.sampled_from(['chunk', 'wild chunk', 'none', 'person', 'wild person', 'hold', 'critical', 'approach']),
+        st.integers(0, 2**32 - 1),
+        st.integers(1, 6),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(wishes=WISHES)
+def test_no_change_of_hands_makes_the_command_jump(wishes: list[tuple[str, int, int]]) -> None:
+    scale = np.array([0.05] * 6 + [0.005])
+    executor = Executor(ROBOT, METHOD.model_copy(update={'noise': 0.05}), scale)
+    executor.actor = Shift()
+    executor.episode(1, 'approach', 'online', 0, HOME)
+    commands, tick = [HOME, HOME], 0
+    for kind, seed, times in wishes:
+        random, velocity = np.random.default_rng(seed), None
+        if kind == 'chunk':
+            executor.choose(1, tick + 1, seen(random.normal(), commands[-1]), tick, tick)
+        elif kind == 'wild chunk':
+            executor.choose(1, tick + 1, seen(1e30, random.choice([-1e9, 1e9], D)), tick, tick)
+        elif kind == 'person':
+            velocity = PUSH * random.normal(0, 5, D)
+        elif kind == 'wild person':
+            velocity = random.choice([np.nan, np.inf, -np.inf, 1e300, 0.0], D)
+        elif kind in ('critical', 'approach'):
+            executor.episode(1, kind, 'online', tick, commands[-1])
+        for _ in range(times):
+            done = executor.tick(tick, commands[-1], velocity, hold=kind == 'hold')
+            tick += 1
+            commands.append(done.command)
+            if kind == 'hold':
+                assert done.source == HOLD
+            elif velocity is not None:
+                assert done.source == HUMAN
+            else:
+                assert done.source != HUMAN
+    limit = np.array([joint.acceleration for joint in ROBOT.joints]) * executor.dt**2
+    assert (np.abs(np.diff(commands, 2, axis=0)) <= limit + 1e-9).all()
+    assert (np.abs(np.diff(commands, axis=0)) <= executor.filter.velocity_limit * executor.dt + 1e-9).all()
+
+
+def test_after_a_stop_only_what_was_seen_since_counts() -> None:
+    executor = started('online', actor=Shift())
+    executor.choose(1, 1, seen(), 0, 0)
+    run(executor, range(0, 4), hold=True)
+    assert [e.source for e in run(executor, range(4, 6))] == [HOLD] * 2, 'not on from the middle of what was under way'
+    assert executor.choose(1, 2, seen(), observed=3, now=6) is None
+    assert executor.choose(1, 3, seen(), observed=4, now=6) is not None
+    assert run(executor, range(6, 7))[0].source == ACTOR
+
+
+def test_what_happened_is_counted() -> None:
+    executor = started('evaluation')
+    executor.choose(1, 1, seen(), 0, 0)
+    run(executor, range(0, 14))
+    assert (executor.held, executor.rests) == (4, 6)
+    executor.choose(1, 2, seen(np.nan), 14, 14)
+    executor.choose(2, 3, seen(), 14, 14)
+    assert executor.schedule.dropped == {'foreign': 1, 'old': 0, 'late': 0, 'invalid': 1}
+    run(executor, range(14, 17), velocity=PUSH * 20)
+    counts = executor.clamped
+    assert counts['acceleration'] == 3 and counts['not_finite'] == counts['position'] == 0
+    run(executor, range(17, 19), velocity=np.full(D, np.nan))
+    assert counts['not_finite'] == 2
 
 
 def test_stale_data_stops_the_robot_whoever_drives() -> None:

@@ -2,6 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 import numpy as np
 import pytest
 
@@ -60,30 +61,55 @@ def one_input(kind: str, seed: int, safety: SafetyFilter) -> tuple[np.ndarray, n
     return target, measured
 
 
+class Limits:
+    """Holds each command against the profile and the commands before."""
+
+    def __init__(self, safety: SafetyFilter, robot: RobotProfile, start: np.ndarray):
+        self.safety, self.before, self.speed = safety, start, np.zeros(len(start))
+        self.low, self.high = np.array(robot.workspace_low), np.array(robot.workspace_high)
+
+    def check(self, command: np.ndarray) -> None:
+        safety = self.safety
+        assert command.shape == self.before.shape and np.isfinite(command).all()
+        assert (safety.lower <= command).all() and (command <= safety.upper).all()
+        now = (command - self.before) / safety.dt
+        assert (np.abs(now) <= safety.velocity_limit + 1e-9).all()
+        assert (np.abs(now - self.speed) <= safety.acceleration * safety.dt + 1e-7).all()
+        tool = safety.kinematics.tool_positions(command)
+        assert (self.low - 1e-9 <= tool).all() and (tool <= self.high + 1e-9).all()
+        self.before, self.speed = command, now
+
+
 @pytest.mark.parametrize('robot', [ROBOT, EVERYWHERE], ids=['in its box', 'in a vast box'])
 @settings(max_examples=60, deadline=None)
 @given(inputs=INPUTS)
 def test_no_input_breaks_a_limit(robot: RobotProfile, inputs: list[tuple[str, int, int]]) -> None:
     safety = SafetyFilter(robot)
     safety.restart(HOME)
-    low, high = np.array(robot.workspace_low), np.array(robot.workspace_high)
-    before, speed = HOME, np.zeros(len(HOME))
+    limits = Limits(safety, robot, HOME)
     for kind, seed, times in inputs:
         target, measured = one_input(kind, seed, safety)
         for _ in range(times):
             command, flags = safety(target, measured)
-            assert command.shape == HOME.shape and np.isfinite(command).all()
-            assert (safety.lower <= command).all() and (command <= safety.upper).all()
-            now = (command - before) / safety.dt
-            assert (np.abs(now) <= safety.velocity_limit + 1e-9).all()
-            assert (np.abs(now - speed) <= safety.acceleration * safety.dt + 1e-7).all()
-            tool = safety.kinematics.tool_positions(command)
-            assert (low - 1e-9 <= tool).all() and (tool <= high + 1e-9).all()
+            limits.check(command)
             refused = kind in ('nan', 'inf', 'shape', 'measured nan', 'measured shape')
             assert bool(flags & NOT_FINITE) == refused
             if not refused:  # flagged exactly where the command is not what was asked for
                 assert (flags == 0) == np.allclose(command, target, rtol=0, atol=1e-9)
-            before, speed = command, now
+
+
+SHAPES = st.sampled_from([(7,)] * 6 + [(), (0,), (6,), (1, 7), (7, 7)])
+ANYTHING = SHAPES.flatmap(lambda shape: arrays(float, shape, elements=st.floats(width=64)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(inputs=st.lists(st.tuples(ANYTHING, ANYTHING, st.booleans()), min_size=1, max_size=20))
+def test_no_numbers_of_any_shape_break_a_limit(inputs: list[tuple[np.ndarray, np.ndarray, bool]]) -> None:
+    safety = SafetyFilter(ROBOT)
+    safety.restart(HOME)
+    limits = Limits(safety, ROBOT, HOME)
+    for target, measured, follows in inputs:
+        limits.check(safety(target, safety.command if follows else measured)[0])
 
 
 def test_a_joint_stops_at_its_limit_without_braking_too_hard() -> None:
@@ -130,8 +156,22 @@ def test_a_robot_that_starts_outside_its_box_may_come_in_and_never_goes_further_
         assert min(heights) >= tool[2] - 1e-9
 
 
-def test_restart_refuses_what_is_no_position() -> None:
+def test_a_joint_that_starts_outside_its_limits_comes_in_without_a_jump_and_never_goes_further_out() -> None:
+    safety = SafetyFilter(EVERYWHERE)
+    start = HOME.copy()
+    start[1] = safety.upper[1] + 0.1
+    for target, end in ((HOME, HOME[1]), (start + 1.0, start[1]), (start, start[1])):
+        safety.restart(start)
+        commands = [start[1], start[1], *(safety(target, safety.command)[0][1] for _ in range(120))]
+        assert np.abs(np.diff(commands, 2)).max() <= safety.acceleration[1] * safety.dt**2 * (1 + 1e-6)
+        assert max(commands) <= start[1]
+        assert commands[-1] == pytest.approx(end, abs=1e-6)
+
+
+def test_restart_refuses_what_is_no_position_to_start_from() -> None:
     safety = SafetyFilter(ROBOT)
     for wrong in (np.zeros(3), np.full(7, np.nan)):
         with pytest.raises(ValueError, match='7 finite numbers'):
             safety.restart(wrong)
+    with pytest.raises(ValueError, match='right/elbow stands 1.5 outside of its limits'):
+        safety.restart(np.where(np.arange(7) == 2, safety.upper + 1.5, HOME))

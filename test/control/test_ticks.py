@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
 
-from rlt_ros.control.ticks import DeadlineClock, Ticks, observation_ticks
+from rlt_ros.control.ticks import DeadlineClock, Durations, Ticks, observation_ticks
 
 PERIOD = 20_000_000
 TICKS = Ticks(1_700_000_000_123_456_789, PERIOD)
@@ -42,3 +42,13 @@ def test_late_ticks_are_counted_and_skipped_never_caught_up() -> None:
     assert woken == [(0, 0), (1, 3), (2, 90), (5, 55), (6, 0), (7, -5), (20, 0)]
     assert clock.missed == 2 + 12
     assert clock.wake_at() == 1000 + 21 * 100
+
+
+def test_percentiles_are_of_the_last_durations_alone() -> None:
+    durations = Durations(100)
+    assert durations.percentiles(50, 100) == [0, 0]
+    durations.add(9.0)
+    assert durations.percentiles(50, 100) == [9, 9]
+    for i in range(100):
+        durations.add(i / 100)
+    np.testing.assert_allclose(durations.percentiles(50, 99, 100), [0.495, 0.9801, 0.99])

@@ -1,14 +1,18 @@
 """The executor as a process: what reaches the robot, and what does not."""
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
 import pytest
+from rclpy.duration import Duration
 from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
 import tiny_weights
 from trajectory_msgs.msg import JointTrajectory
+import yaml
 
 from rlt_ros.config import Method, RobotProfile, load
-from rlt_ros.msg import EpisodeState, ExecutedStep, Intervention, RlState
-from rlt_ros.ros.node import fill_array
+from rlt_ros.msg import EpisodeEvent, EpisodeState, ExecutedStep, ExecutorStatus, Intervention, RlState
+from rlt_ros.ros.node import fill_array, stamp_to_ns
 from rlt_ros.ros.qos import COMMAND, LATCHED, RELIABLE, STORED
 
 PROFILE, METHOD = load(RobotProfile, 'single_arm'), load(Method, 'rlt')
@@ -23,27 +27,57 @@ class Robot:
         tiny_weights.save_vla(weights, PROFILE)
         self.bench, self.feeling, self.sequence, self.human = bench, True, 0, False
         self.delta: float | None = None  # what every state asks for, five a second
-        self.count = 0
+        self.count, self.felt_at = 0, 0
+        self.position = HOME
         self.steps = bench.listen(ExecutedStep, 'executed_step', STORED)
         self.commands = bench.listen(JointTrajectory, PROFILE.command_topic, COMMAND)
+        self.statuses = bench.listen(ExecutorStatus, 'executor_status', RELIABLE(10))
+        self.faults = bench.listen(DiagnosticArray, '/diagnostics', RELIABLE(10))
+        self.services = {
+            name: bench.node.create_client(Trigger, f'executor/{name}') for name in ('estop', 'rearm')
+        }
         publisher = bench.node.create_publisher
         self.joints = publisher(JointState, PROFILE.joint_state_topic, RELIABLE(10))
         self.states = publisher(RlState, 'rl_state', RELIABLE(10))
         self.episode = publisher(EpisodeState, 'episode_state', LATCHED)
+        self.events = publisher(EpisodeEvent, 'episode_event', RELIABLE(10))
         self.intervention = publisher(Intervention, 'intervention', RELIABLE(1))
         bench.node.create_timer(0.02, self.every_tick)
         bench.start('executor_node', robot='single_arm', vla_weights=str(weights))
         bench.until(lambda: self.steps and self.joints.get_subscription_count())
+        bench.until(lambda: all(client.service_is_ready() for client in self.services.values()))
 
     def every_tick(self):
         if self.feeling:
-            message = JointState(name=PROFILE.joint_names, position=HOME.tolist(), velocity=[0.0] * 7)
-            self.joints.publish(message)
+            self.feel()
         self.count += 1
         if self.delta is not None and self.count % 10 == 0:
             self.see(self.delta)
         if self.human:
             self.intervention.publish(Intervention(active=True, velocity=[0.1] + [0.0] * 6, device='test'))
+
+    def feel(self, ahead=0.0, names=PROFILE.joint_names):
+        message = JointState(name=names, position=self.position.tolist())
+        message.header.stamp = (self.bench.node.get_clock().now() + Duration(seconds=ahead)).to_msg()
+        self.felt_at = stamp_to_ns(message.header.stamp)
+        self.joints.publish(message)
+
+    def call(self, name):
+        answer = self.services[name].call_async(Trigger.Request())
+        self.bench.until(answer.done)
+        return answer.result().success, answer.result().message
+
+    def says(self, line):
+        return self.statuses and self.statuses[-1].reason.startswith(line)
+
+    def level(self):
+        return self.faults and self.faults[-1].status[0].level
+
+    def drive(self):
+        """Into an episode that the VLA drives."""
+        self.enter('critical')
+        self.delta = 1.0
+        self.bench.until(lambda: self.last(ExecutedStep.VLA))
 
     def enter(self, phase, number=1):
         self.episode.publish(EpisodeState(episode=number, phase=phase, mode='evaluation'))
@@ -113,14 +147,110 @@ def test_a_person_wins_at_once_and_the_hand_back_waits_for_a_fresh_chunk(robot, 
     assert (np.abs(np.diff(commands, 2, axis=0)) <= limit + 1e-9).all()  # no jump at either hand-over
 
 
-def test_silent_joint_states_hold_the_robot(robot, bench):
-    robot.enter('critical')
-    bench.until(lambda: robot.commands)
-    robot.delta = 1.0
-    bench.until(lambda: robot.last(ExecutedStep.VLA))
+def test_silent_joint_states_hold_the_robot_within_a_tenth_of_a_second(robot, bench):
+    robot.drive()
     robot.feeling = False
     bench.until(lambda: robot.last(ExecutedStep.HOLD))
+    first = next(s for s in reversed(robot.steps) if s.source != ExecutedStep.HOLD).header.stamp
+    assert stamp_to_ns(first) + 0.02e9 - robot.felt_at <= 0.105e9  # 5 ms for the way of the message
     bench.spin(0.3)
     assert robot.last(ExecutedStep.HOLD)  # although chunks go on
+    assert robot.says('HOLD: joint states') and robot.statuses[-1].joint_state_age > 0.3
+    assert {s.source for s in robot.steps[-10:]} == {ExecutedStep.HOLD}
+    held = [step.command.tolist() for step in robot.steps[-5:]]
+    assert held == [held[0]] * 5
     robot.feeling = True
     bench.until(lambda: robot.last(ExecutedStep.VLA))
+
+
+def test_the_estop_stays_until_somebody_asks_and_nothing_is_wrong(robot, bench):
+    robot.drive()
+    assert robot.call('rearm') == (False, 'the E-stop is not pressed')
+    robot.events.publish(EpisodeEvent(event=EpisodeEvent.ESTOP, source='pedal'))
+    bench.until(lambda: robot.says('ESTOP: pressed, pedal') and robot.last(ExecutedStep.HOLD))
+    bench.until(lambda: robot.level() == DiagnosticStatus.ERROR)
+    robot.human = True
+    bench.spin(0.3)
+    assert {s.source for s in robot.steps[-10:]} == {ExecutedStep.HOLD}  # nor does a person move it, nor a chunk
+    assert robot.call('rearm') == (False, 'a person has the robot (test)')
+    robot.human = False
+    bench.spin(0.4)
+    robot.enter('reset')
+    robot.enter('critical', number=2)  # the rest of the graph goes on
+    bench.until(lambda: robot.steps[-1].episode == 2 and robot.steps[-1].phase == 'critical')
+    robot.feeling = False
+    bench.spin(0.2)
+    success, message = robot.call('rearm')
+    assert not success and message.startswith('joint states') and message.endswith('ms old')
+    robot.feeling = True
+    bench.spin(0.1)
+    assert robot.last(ExecutedStep.HOLD)
+    robot.delta = None
+    assert robot.call('rearm') == (True, 'armed')
+    assert robot.call('estop')[0]
+    bench.until(lambda: robot.says('ESTOP: pressed, service'))
+    assert robot.call('rearm')[0]
+    bench.until(lambda: robot.says('HOLD: waiting for a chunk'))
+    commands = np.array([s.command for s in robot.steps if s.phase == 'critical' and s.episode == 1])
+    limit = np.array([joint.acceleration for joint in PROFILE.joints]) / PROFILE.control_rate**2
+    assert (np.abs(np.diff(commands, 2, axis=0)) <= limit + 1e-9).all()  # it stopped as fast as it may, no faster
+
+
+@pytest.mark.parametrize('topic', [PROFILE.command_topic, 'rl_state'])
+def test_while_somebody_else_speaks_in_its_place_it_does_nothing(robot, bench, topic):
+    robot.drive()
+    kind = RlState if topic == 'rl_state' else JointTrajectory
+    other = bench.node.create_publisher(kind, topic, COMMAND)
+    bench.until(lambda: robot.says(f'HOLD: 2 publishers on {topic}: ') and '/rlt/bench' in robot.statuses[-1].reason)
+    bench.until(lambda: robot.level() == DiagnosticStatus.ERROR)
+    assert robot.last(ExecutedStep.HOLD)
+    bench.node.destroy_publisher(other)
+    bench.until(lambda: robot.last(ExecutedStep.VLA) and robot.level() != DiagnosticStatus.ERROR)
+
+
+def test_an_episode_begins_when_it_is_known_where_the_robot_stands(robot, bench):
+    robot.feeling = False
+    bench.spin(0.2)
+    robot.enter('critical')
+    bench.until(lambda: robot.says('IDLE: joint states'))
+    assert not robot.commands
+    robot.position = HOME + 0.01
+    robot.feeling = True
+    bench.until(lambda: robot.commands)
+    assert np.allclose(robot.commands[0].points[0].positions, HOME + 0.01)  # not from where it was before
+    robot.enter('reset')
+    robot.position = HOME + 5.0
+    bench.spin(0.1)
+    robot.enter('critical', number=2)
+    bench.until(lambda: robot.says('IDLE: right/') and 'outside of its limits' in robot.statuses[-1].reason)
+    robot.position = HOME
+    bench.until(lambda: robot.steps[-1].episode == 2)
+
+
+def test_bad_input_is_refused_counted_and_survived(robot, bench):
+    robot.drive()
+    robot.feeling = False
+    for ahead, names in ((0.0, ['a'] * 7), (0.0, PROFILE.joint_names[:-1]), (3600.0, PROFILE.joint_names),
+                         (-3600.0, PROFILE.joint_names)):  # fmt: skip
+        robot.feel(ahead, names)
+        bench.spin(0.05)  # refused ones keep nobody from holding
+    bench.until(lambda: robot.says('HOLD: joint states'))
+    robot.intervention.publish(Intervention(active=True, velocity=[np.nan] * 7, device='broken'))
+    robot.see(np.nan)
+    bench.until(lambda: robot.statuses[-1].refused >= 5 and robot.statuses[-1].chunks_invalid > 0)
+    robot.see(1.0, episode=7)
+    robot.feeling = True
+    bench.until(lambda: robot.says('VLA') and robot.statuses[-1].chunks_foreign > 0)
+    status = robot.statuses[-1]
+    assert status.state == ExecutorStatus.VLA and 0 <= status.joint_state_age < 0.1
+    assert 0 < status.chunk_age < 1 and status.ticks > 20 and status.held_ticks > 0
+    assert 0 < status.deadline_p50 <= status.deadline_p99 <= status.deadline_max
+
+
+def test_a_limit_that_cannot_be_kept_is_refused(bench, tmp_path):
+    weights, profile = tmp_path / 'vla.safetensors', tmp_path / 'slow.yaml'
+    tiny_weights.save_vla(weights, PROFILE)
+    profile.write_text(yaml.safe_dump(PROFILE.model_dump() | {'max_age': 0.02}))
+    process = bench.start('executor_node', robot=str(profile), vla_weights=str(weights))
+    assert process.wait(timeout=20) == 2
+    assert 'max_age 0.02 s must be more than the period' in bench.log('executor_node')

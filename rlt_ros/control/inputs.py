@@ -1,0 +1,80 @@
+"""What the robot and a person say, and how long it counts.
+
+Freshness is judged by when something came, in s of a clock that never goes back; stamps, ns of wall time, only tell
+what is out of order. All that is to stop the robot by a limit stops it at the last tick before that limit.
+"""
+
+from collections.abc import Sequence
+import math
+
+import numpy as np
+
+from rlt_ros.camera.joints import in_order
+
+QUIET = 0.1  # s without a word from the person: the robot holds
+RELEASED = 0.25  # s without a word from the person: control is given back
+
+
+class JointStates:
+    """The measured position, and whether it may still be believed."""
+
+    def __init__(self, names: Sequence[str], max_age: float, period: float):
+        """max_age: s from the last joint states to the hold; period: s of a tick, ValueError unless it is shorter."""
+        if max_age <= period:
+            raise ValueError(f'max_age {max_age} s must be more than the period of the commands, {period} s')
+        self.names, self.max_age, self.period = names, max_age, period
+        self.position: np.ndarray | None = None  # (D,) rad (grippers: m)
+        self.came, self.stamp = -math.inf, 0
+
+    def take(self, names: Sequence[str], position: Sequence[float], stamp: int, wall: int, now: float) -> None:
+        """Believe a message that came `now` (wall: the same moment, ns). Raises ValueError if it is to be refused.
+
+        Joints are found by name; those that the profile does not have are left aside.
+        """
+        here = in_order(self.names, names, position)
+        ahead = (stamp - wall) * 1e-9
+        if abs(ahead) > self.max_age:
+            raise ValueError('no stamp' if stamp == 0 else f'stamp {abs(ahead):.3g} s in the '
+                             + ('future' if ahead > 0 else 'past'))  # fmt: skip
+        # one that was itself ahead was made before the clock was put back
+        if stamp <= self.stamp <= wall + self.max_age * 1e9:
+            raise ValueError('stamp not newer than the last')
+        self.position, self.stamp, self.came = here, stamp, now
+
+    def age(self, now: float) -> float:
+        """s since the last ones came; inf before the first."""
+        return now - self.came
+
+    def fault(self, now: float) -> str:
+        """Why the robot must hold, '' if it need not."""
+        if self.position is None:
+            return 'no joint states yet'
+        age = self.age(now)
+        return '' if age <= self.max_age - self.period else f'joint states {age * 1e3:.0f} ms old'
+
+
+class Hand:
+    """A person's hand on the robot. Silence holds the robot at once and gives it back a little later."""
+
+    def __init__(self, size: int, period: float):
+        """size: D; period: s of a tick."""
+        self.size, self.period = size, period
+        self.device = ''
+        self._active, self._velocity, self._heard = False, np.zeros(size), -math.inf
+
+    def take(self, active: bool, velocity: Sequence[float], device: str, now: float) -> None:
+        """velocity: (D,) rad/s (m/s). Raises ValueError for one that is unusable: then the hand rests on the robot."""
+        self._active, self._heard, self.device = active, now, device
+        self._velocity = np.zeros(self.size)
+        wanted = np.array(velocity, float)
+        if active and (wanted.shape != (self.size,) or not np.isfinite(wanted).all()):
+            raise ValueError(f'velocity must be {self.size} finite numbers')
+        if active:
+            self._velocity = wanted
+
+    def velocity(self, now: float) -> np.ndarray | None:
+        """(D,) how the person moves the robot now, None without a person."""
+        silence = now - self._heard
+        if not self._active or silence > RELEASED:
+            return None
+        return self._velocity if silence <= QUIET - self.period else np.zeros(self.size)

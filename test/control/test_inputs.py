@@ -1,0 +1,92 @@
+"""How long joint states and a person's hand count, and which are refused."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from rlt_ros.control.inputs import Hand, JointStates
+
+PERIOD, AGE = 0.02, 0.1
+WALL = 1_700_000_000_000_000_000  # ns
+
+
+def joints() -> JointStates:
+    return JointStates(['a', 'b'], AGE, PERIOD)
+
+
+def take(states: JointStates, now: float, stamp: float | None = None, **change: object) -> None:
+    """A message that comes at `now`, stamped then or at `stamp`, s on the same scale."""
+    message = {'names': ['a', 'b'], 'position': [1.0, 2.0]} | change
+    wall = WALL + round(now * 1e9)
+    states.take(stamp=wall if stamp is None else WALL + round(stamp * 1e9), wall=wall, now=now, **message)
+
+
+@given(st.floats(0, 1000), st.floats(0, PERIOD))
+def test_the_hold_begins_within_the_limit_wherever_ticks_fall(came: float, phase: float) -> None:
+    states = joints()
+    take(states, came)
+    ticks = came + phase + PERIOD * np.arange(20)
+    first = next(tick for tick in ticks if states.fault(tick))
+    assert AGE - PERIOD - 1e-9 <= first - came <= AGE + 1e-9
+
+
+def test_joints_are_found_by_name_and_others_left_aside() -> None:
+    states = joints()
+    assert states.fault(0.0) == 'no joint states yet'
+    take(states, 1.0, names=['wheel', 'b', 'a'], position=[9.0, 2.0, 1.0])
+    assert states.position.tolist() == [1.0, 2.0]
+    assert states.fault(1.05) == '' and states.fault(1.13) == 'joint states 130 ms old'
+
+
+@pytest.mark.parametrize(
+    ('change', 'why'),
+    [
+        ({'names': ['a', 'c']}, 'no joint b'), ({'names': ['a']}, '1 names but 2 values'),
+        ({'position': [1.0]}, '2 names but 1 values'), ({'position': [1.0, np.nan]}, 'b is not finite'),
+        ({'position': [np.inf, 1.0]}, 'a is not finite'), ({'names': [], 'position': []}, 'no joint a, b'),
+        ({'stamp': 5.2}, '0.2 s in the future'), ({'stamp': 4.8}, '0.2 s in the past'),
+        ({'stamp': -WALL * 1e-9}, 'no stamp'), ({'stamp': 4.98}, 'not newer'), ({'stamp': 4.97}, 'not newer'),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_believed_is_refused_and_does_not_count_as_fresh(change: dict, why: str) -> None:
+    states = joints()
+    take(states, 4.98)
+    with pytest.raises(ValueError, match=why):
+        take(states, 5.0, **change)
+    assert states.position.tolist() == [1.0, 2.0] and states.age(5.0) == pytest.approx(0.02)
+
+
+def test_after_the_clock_was_put_back_states_count_again() -> None:
+    states = joints()
+    take(states, 100.0)
+    wall = WALL + 50_000_000_000  # 50 s less than it was
+    states.take(['a', 'b'], [3.0, 4.0], wall, wall, 100.02)
+    assert states.position.tolist() == [3.0, 4.0]
+
+
+def test_a_limit_shorter_than_a_tick_is_refused() -> None:
+    with pytest.raises(ValueError, match='max_age 0.02 s must be more than the period'):
+        JointStates(['a'], PERIOD, PERIOD)
+
+
+def test_silence_holds_the_robot_at_once_and_gives_it_back_later() -> None:
+    hand = Hand(2, PERIOD)
+    assert hand.velocity(0.0) is None
+    hand.take(True, [1.0, -1.0], 'joy', 10.0)
+    assert hand.velocity(10.0).tolist() == [1.0, -1.0] and hand.velocity(10.08 - 1e-9).any()
+    for silence in (0.081, 0.1, 0.24):
+        assert hand.velocity(10.0 + silence).tolist() == [0.0, 0.0]
+    assert hand.velocity(10.26) is None
+    hand.take(True, [1.0, -1.0], 'joy', 11.0)
+    hand.take(False, [], 'joy', 11.01)
+    assert hand.velocity(11.01) is None
+
+
+@pytest.mark.parametrize('velocity', [[], [1.0], [1.0, 2.0, 3.0], [np.nan, 0.0], [0.0, -np.inf]])
+def test_a_hand_that_cannot_be_understood_rests_on_the_robot(velocity: list[float]) -> None:
+    hand = Hand(2, PERIOD)
+    hand.take(True, [1.0, 1.0], 'joy', 1.0)
+    with pytest.raises(ValueError, match='2 finite numbers'):
+        hand.take(True, velocity, 'joy', 1.02)
+    assert hand.velocity(1.03).tolist() == [0.0, 0.0]
