@@ -225,6 +225,7 @@ class LearnerNode(Node):
 
     def close(self) -> None:
         self.collect(math.inf)
+        self.on_second()  # the last episode is known now
         learner = self.learner
         if learner is not None and self.checkpoint is not None and learner.learning and not learner.check():
             self.save()
