@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 import os
+import sys
 
 import domain_coordinator
 import pytest
@@ -15,6 +16,14 @@ os.environ.setdefault('MUJOCO_GL', 'egl')
 
 
 _domains = ExitStack()
+
+
+@pytest.fixture(autouse=True)
+def _denormal_numbers() -> Iterator[None]:
+    """Learning flushes denormal numbers to zero in the whole process; other tests need them."""
+    yield
+    if 'torch' in sys.modules:
+        sys.modules['torch'].set_flush_denormal(False)
 
 
 @pytest.fixture

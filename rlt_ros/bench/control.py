@@ -60,9 +60,10 @@ async def _run(plan: Plan, folder: Path, arguments: dict[str, graph.Value], say:
     supervisor = Supervisor([*specs, graph.NodeSpec('plain_timer', parameters=parameters, required=True)],
                             'rlt', folder, say, grace=20.0)  # fmt: skip
     running = asyncio.create_task(supervisor.run())
-    needed = 'updates' if plan.learner else 'robot_minutes'
+    # the first episode pays for the first updates alone: it is busy for good with what comes after
+    moves = ('updates', FULL_LOAD['first_updates']) if plan.learner else ('robot_minutes', 0)
     try:
-        first = await _status(folder, running, lambda status: status.get(needed))
+        first = await _status(folder, running, lambda status: (status.get(moves[0]) or 0) > moves[1])
         begin = time.monotonic()
         say(f'everything runs: measuring for {plan.seconds:g} s')
         executor = supervisor.processes['executor_node'].process.pid

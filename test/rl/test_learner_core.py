@@ -1,6 +1,6 @@
 """Update budget, what is done about networks that went wrong, and exact resumption."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import hashlib
 from pathlib import Path
 import re
@@ -20,13 +20,6 @@ from rlt_ros.rl.policy import unpack
 METHOD = METHOD.model_copy(
     update={'batch': 8, 'first_updates': 10, 'updates_per_transition': 2.5, 'critic_updates_per_actor_update': 2}
 )
-
-
-@pytest.fixture(autouse=True)
-def _denormal_numbers() -> Iterator[None]:
-    """Learning flushes denormal numbers to zero in the whole process; other tests need them."""
-    yield
-    torch.set_flush_denormal(False)
 
 
 def fed(count: int = 30, seed: int = 5, **changes: object) -> Learner:

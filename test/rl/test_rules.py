@@ -1,6 +1,5 @@
 """The twelve rules of a correct implementation, each held by a test of its own that fails where it is broken."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,13 +32,6 @@ ROBOT = load(RobotProfile, 'single_arm')
 HOME = np.array([joint.home for joint in ROBOT.joints])
 D = len(HOME)
 PUSH = np.append(np.full(D - 1, 0.2), 0.05)  # rad/s, gripper: m/s
-
-
-@pytest.fixture(autouse=True)
-def _denormal_numbers() -> Iterator[None]:
-    """Learning flushes denormal numbers to zero in the whole process; other tests need them."""
-    yield
-    torch.set_flush_denormal(False)
 
 
 # --- a robot that is driven by the real executor, and what becomes of it ---

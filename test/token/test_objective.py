@@ -1,6 +1,5 @@
 """What the token learns from: Eq. 2 to the letter, hindsight from proprioception alone, and a VLA it cannot reach."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -25,13 +24,6 @@ ROBOT = load(RobotProfile, 'single_arm')
 M, WIDTH = 4, 16
 SIZES = TokenSizes(M, WIDTH, token_dim=8, heads=2, layers=2)
 COARSE = {'rtol': 0.05, 'atol': 0.02}  # the losses are computed in bfloat16
-
-
-@pytest.fixture(autouse=True)
-def _denormal_numbers() -> Iterator[None]:
-    """Learning flushes denormal numbers to zero in the whole process; other tests need them."""
-    yield
-    torch.set_flush_denormal(False)
 
 
 def made_up_model() -> RlToken:

@@ -27,13 +27,6 @@ TASK = load(Task, 'ethernet').model_copy(update={'time_limit': 0.5})
 M, WIDTH, D = 6, 16, 4
 
 
-@pytest.fixture(autouse=True)
-def _denormal_numbers() -> Iterator[None]:
-    """Learning flushes denormal numbers to zero in the whole process; other tests need them."""
-    yield
-    torch.set_flush_denormal(False)
-
-
 def made_up_examples(tip: np.ndarray, episode: np.ndarray) -> Examples:
     random, count = np.random.default_rng(0), len(tip)
     return Examples(

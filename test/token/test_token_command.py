@@ -1,6 +1,6 @@
 """`rlt token report` and the options of `rlt train token`, from the command line to files and exit codes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import json
 from pathlib import Path
 
@@ -17,13 +17,6 @@ from rlt_ros.weights_files import file_hash, metadata
 torch.set_num_threads(1)
 ROBOT = load(RobotProfile, 'single_arm')
 Rlt = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def _denormal_numbers() -> Iterator[None]:
-    """Learning flushes denormal numbers to zero in the whole process; other tests need them."""
-    yield
-    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope='module')

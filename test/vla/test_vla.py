@@ -1,6 +1,5 @@
 """The built-in VLA: words, units, weights files, and that it learns."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +23,6 @@ from rlt_ros.vla.train import VlaTraining, prepare, train
 torch.set_num_threads(1)
 ROBOT, TWO_ARMS = load(RobotProfile, 'single_arm'), load(RobotProfile, 'bimanual')
 HOME, D = home(ROBOT), ROBOT.action_dim
-
-
-@pytest.fixture(autouse=True)
-def _denormal_numbers() -> Iterator[None]:
-    """Learning flushes denormal numbers to zero in the whole process; other tests need them."""
-    yield
-    torch.set_flush_denormal(False)
 
 
 def test_instructions_are_words_without_case_and_punctuation() -> None:
