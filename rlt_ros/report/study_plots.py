@@ -56,6 +56,7 @@ def curves(cells: Sequence[Cell]) -> Figure:
         axes.set_ylim(bottom=0)
     rows[0].set_ylim(0, 1.03)
     rows[0].legend(frameon=False, loc='lower right', fontsize=9)
+    rows[1].set_ylim(0, max(rows[1].get_ylim()[1], 5.4 * level))
     rows[1].axhline(5 * level, color=VLA, lw=0.8, ls=':')
     rows[1].text(grid[-1], 5 * level, '5 x VLA ', color=VLA, fontsize=8, ha='right', va='bottom')
     rows[1].set_xlabel('robot minutes of data (resets not counted; warm-up with the noisy VLA included)')
