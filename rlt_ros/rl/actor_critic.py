@@ -122,7 +122,8 @@ class ActorCritic:
         """
         size = len(batch.reference)
         kept = torch.rand(size, 1, generator=self.random) >= self.method.reference_dropout
-        mean, saved = self.mean(batch.token, batch.rest, batch.reference, batch.reference * kept)
+        seen = batch.reference * kept
+        mean, saved = self.mean(batch.token, batch.rest, batch.reference, seen)
         q, critic_saved = self.critics.forward(sums, mean)
         upstream = torch.zeros_like(q).scatter_(0, q.argmin(0, keepdim=True), -1.0 / size)
         gradient = self.critics.at_chunk(self.critics.backward(upstream, critic_saved, None))
@@ -131,6 +132,6 @@ class ActorCritic:
         deviation = deviation + human * (batch.reference - batch.action).view_as(deviation)
         deviation *= batch.executed[..., None]
         gradient.view_as(deviation).add_(deviation, alpha=2.0 * self.bc_weight / size)
-        self.actor.backward(gradient[None], saved, (batch.token, batch.rest, batch.reference * kept))
+        self.actor.backward(gradient[None], saved, (batch.token, batch.rest, seen))
         self.actor_optimiser.step()
         self.statistics['bc_distance'] = deviation.square().sum((1, 2)).mean().item()
