@@ -37,7 +37,7 @@ class ActorCritic:
     """
 
     def __init__(self, method: Method, sizes: Sizes, seed: int = 0, half: bool = False):
-        self.method, self.sizes, self.half = method, sizes, half
+        self.method, self.sizes = method, sizes
         self.random = torch.Generator().manual_seed(seed)
         state = torch.random.get_rng_state()
         torch.manual_seed(seed)
