@@ -127,7 +127,10 @@ class Task(Strict):
 
     name: str
     instruction: str = Field(min_length=1, max_length=200)
-    scene: Literal['ethernet'] = Field(description='scene of the simulator')
+    scene: str = Field(description="scene of the simulator: a module of rlt_ros/sim/tasks, or a Python file's path")
+    proprioception: Literal['pose', 'joints'] = Field(
+        default='pose', description='what the actor-critic feels of the robot: tool poses, or joints'
+    )
     time_limit: float = Field(default=9.0, gt=0, le=600, description='s, then the episode is truncated')
     handover_after: float = Field(
         default=0.0, ge=0, description='s of VLA approach before the critical phase; an operator may hand over earlier'

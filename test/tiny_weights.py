@@ -22,7 +22,7 @@ def vla(profile: RobotProfile, horizon: int = 20, seed: int = 0) -> tuple[Builti
         cameras=len(profile.cameras), image_size=profile.image_size, proprioception=POSE_PER_ARM * arms, action_dim=d,
         horizon=horizon, width=32, heads=2, prefix_layers=1, expert_layers=1,
     )  # fmt: skip
-    features = (POSE_PER_ARM + VELOCITY_PER_ARM) * arms
+    features = (POSE_PER_ARM + VELOCITY_PER_ARM) * arms + 3 * d
     unit = Normalisation(
         scale=np.full(d, 2e-3), mean=np.zeros(features), deviation=np.ones(features),
         chunk_mean=np.full((horizon, d), 0.1), chunk_deviation=np.full((horizon, d), 0.3),

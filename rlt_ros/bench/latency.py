@@ -18,8 +18,8 @@ from rlt_ros.config import Method, RobotProfile, Task, validate
 from rlt_ros.control.chunks import HOLD
 from rlt_ros.control.safety_filter import ACCELERATION
 from rlt_ros.rl.transitions import Seen
-from rlt_ros.vla.builtin import BuiltinBackend, Look
-from rlt_ros.weights_files import path_of
+from rlt_ros.vla.backends import open_backend
+from rlt_ros.vla.builtin import Look
 
 DELAYS = (0, 50, 100, 200, 300, 400)  # ms
 
@@ -38,7 +38,7 @@ def measure(
     profile: RobotProfile, task: Task, method: Method, episodes: int, seed: int, report: Callable[[float, str], None]
 ) -> list[dict]:
     """Rows of `rlt bench latency --json`: every delay in both modes, over the same starts. report(share done, note)."""
-    vla = BuiltinBackend(path_of('vla', profile.name), profile)
+    vla = open_backend('', profile, task)
     rows: list[dict] = []
     for delay, mode in product(DELAYS, ('aware', 'blocking')):
         report(len(rows) / len(DELAYS) / 2, f'{delay} ms, {mode}')

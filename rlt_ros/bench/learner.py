@@ -32,7 +32,8 @@ def builtin_sizes(profile: RobotProfile, method: Method) -> Sizes:
     """What the networks read with a robot's own RL token; raises UserError where there is none."""
     token = json.loads(metadata(path_of('rl_token', profile.name), 'rl_token')['sizes'])['token_dim']
     home = np.array([joint.home for joint in profile.joints])
-    rest = Proprioception(Kinematics(profile), home).size + method.delay * profile.action_dim
+    felt = Proprioception(Kinematics(profile), home).of('pose')
+    rest = felt.stop - felt.start + method.delay * profile.action_dim
     return Sizes(token, rest, method.chunk * profile.action_dim)
 
 

@@ -11,7 +11,7 @@ from rlt_ros.bench.lockstep import LockStep, Result, open_lockstep
 from rlt_ros.config import Method, RobotProfile, Task
 from rlt_ros.rl import checkpoint
 from rlt_ros.rl.learner import Learner
-from rlt_ros.sim.scene import SOFT, STIFF
+from rlt_ros.sim.physics import SOFT, STIFF
 
 # seeds of starts, beside the run's own; none is used twice
 LEARNING, FINAL = 2, 7

@@ -17,9 +17,10 @@ from rlt_ros.rl.learner import Learner
 from rlt_ros.rl.networks import Sizes
 from rlt_ros.rl.policy import unpack
 from rlt_ros.rl.transitions import Ending, Seen, Step, Transition, TransitionBuilder
-from rlt_ros.sim.scene import SOFT, Physics
+from rlt_ros.sim.physics import SOFT, Physics
 from rlt_ros.sim.world import World
 from rlt_ros.token.backend import TokenBackend
+from rlt_ros.vla.backends import open_backend
 from rlt_ros.vla.builtin import BuiltinBackend, Look
 from rlt_ros.weights_files import path_of
 
@@ -50,12 +51,12 @@ class LockStep:
     ):  # fmt: skip
         check_fit(profile, method)
         self.profile, self.task, self.method, self.vla, self.token = profile, task, method, vla, token
-        self.world = World(profile, seed, physics)
+        self.world = World(profile, seed, physics, task.scene)
         noise_seed = int(np.random.default_rng(seed).integers(2**31))
         self.executor = Executor(profile, method, vla.unit.scale, noise_seed)
         self.builder = TransitionBuilder(method, vla.unit.scale, profile.stride)
         self.dt = 1.0 / profile.control_rate
-        rest = vla.feel.size + method.delay * profile.action_dim
+        rest = vla.state_size + method.delay * profile.action_dim
         self.sizes = Sizes(token.size if token else 0, rest, method.chunk * profile.action_dim)
         self.episodes = 0
 
@@ -136,7 +137,7 @@ def open_lockstep(
     token: bool = True,
 ) -> LockStep:  # fmt: skip
     """A runner with the robot's shipped VLA and, unless one wants to see what is without it, its RL token."""
-    vla = BuiltinBackend(path_of('vla', profile.name), profile)
+    vla = open_backend('', profile, task)
     encoder = TokenBackend(path_of('rl_token', profile.name), vla.hash, vla.unit.hash) if token else None
     return LockStep(profile, task, method, vla, encoder, seed, physics)
 

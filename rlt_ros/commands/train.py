@@ -10,7 +10,10 @@ from rlt_ros.errors import UserError
 
 Robot = Annotated[str, typer.Option(help='robot profile, name or path')]
 Task = Annotated[str, typer.Option(help='task, name or path')]
-Dataset = Annotated[Path, typer.Option(help='folder of demonstrations')]
+Dataset = Annotated[list[Path], typer.Option(help='folder of demonstrations; may be given several times')]
+Every = Annotated[int, typer.Option(min=1, max=50, help='every so manieth observation is learned from')]
+TASKS = ['ethernet', 'charger', 'zip_tie', 'screw']
+ALL = [Path('datasets', name) for name in TASKS]
 Out = Annotated[Path | None, typer.Option(help="weights file; default: the robot's own in weights/")]
 Steps = Annotated[int, typer.Option(min=50, help='gradient steps')]
 Batch = Annotated[int, typer.Option(min=4, max=1024, help='observations per step')]
@@ -27,9 +30,9 @@ def add(app: typer.Typer) -> None:
 
 
 def collect(
-    out: Annotated[Path, typer.Option(help='folder of the data set')] = Path('datasets/ethernet'),
-    episodes: Annotated[int, typer.Option(min=1, max=100_000)] = 800,
     task: Task = 'ethernet',
+    out: Annotated[Path | None, typer.Option(help='folder of the data set; default: datasets/<task>')] = None,
+    episodes: Annotated[int, typer.Option(min=1, max=100_000)] = 500,
     robot: Robot = 'bimanual',
     seed: Seed = 0,
 ) -> None:
@@ -38,13 +41,15 @@ def collect(
     from rlt_ros.sim.collect import collect as record
 
     profile, its_task = config.load(config.RobotProfile, robot), config.load(config.Task, task)
-    result = record(profile, its_task, episodes, seed, out)
-    Console().print(f'{out}: {result["episodes"]:.0f} demonstrations, median {result["median_steps"]:.0f} steps')
+    folder = out or Path('datasets', its_task.name)
+    result = record(profile, its_task, episodes, seed, folder)
+    Console().print(f'{folder}: {result["episodes"]:.0f} demonstrations, median {result["median_steps"]:.0f} steps')
 
 
 def train_vla(
-    dataset: Dataset = Path('datasets/ethernet'), robot: Robot = 'bimanual', task: Task = 'ethernet', out: Out = None,
-    steps: Steps = 2400, batch: Batch = 64, seed: Seed = 0, threads: Threads = 2,
+    dataset: Dataset = ALL, robot: Robot = 'bimanual',
+    task: Annotated[list[str], typer.Option(help='task to evaluate, name or path; may be given several times')] = TASKS,
+    out: Out = None, steps: Steps = 6000, batch: Batch = 64, every: Every = 2, seed: Seed = 0, threads: Threads = 2,
 ) -> None:  # fmt: skip
     """Train the built-in VLA on demonstrations and write weights and model card."""
     from rlt_ros import config
@@ -54,15 +59,16 @@ def train_vla(
 
     profile = config.load(config.RobotProfile, robot)
     path = out or path_of('vla', profile.name)
-    its_task, method = config.load(config.Task, task), config.load(config.Method, 'rlt')
-    run(profile, its_task, method, dataset, path, VlaTraining(steps=steps, batch=batch, seed=seed), threads)
+    tasks, method = [config.load(config.Task, name) for name in task], config.load(config.Method, 'rlt')
+    plan = VlaTraining(steps=steps, batch=batch, every=every, seed=seed)
+    run(profile, tasks, method, dataset, path, plan, threads)
     Console().print(f'{path}, card: {path.with_suffix(".md")}')
 
 
 def train_token(
-    dataset: Dataset = Path('datasets/ethernet'), robot: Robot = 'bimanual', out: Out = None,
+    dataset: Dataset = ALL, robot: Robot = 'bimanual', out: Out = None,
     vla: Annotated[Path | None, typer.Option(help="the VLA's weights; default: the robot's own")] = None,
-    steps: Steps = 2500, batch: Batch = 24, seed: Seed = 0, threads: Threads = 2,
+    steps: Steps = 5000, batch: Batch = 24, every: Every = 6, seed: Seed = 0, threads: Threads = 2,
     context_dropout: Annotated[
         float, typer.Option(min=0, max=1, help="share of the decoder's context hidden in training")
     ] = 0.9,
@@ -90,7 +96,8 @@ def train_token(
             'above 0 the VLA changes and needs a file to go to, at 0 it stays as it is'
         )
     plan = TokenTraining(
-        steps=steps, batch=batch, seed=seed, context_dropout=context_dropout, goal_weight=goal_weight, alpha=alpha
-    )
+        steps=steps, batch=batch, every=every, seed=seed, context_dropout=context_dropout, goal_weight=goal_weight,
+        alpha=alpha,
+    )  # fmt: skip
     run(profile, dataset, vla or path_of('vla', profile.name), path, out_vla, plan, threads)
     Console().print(f'{path}, card: {path.with_suffix(".md")}')

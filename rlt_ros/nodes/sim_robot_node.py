@@ -36,7 +36,7 @@ class SimRobotNode(Node):
         parameters = declare(self, Parameters)
         self.profile = profile = load(RobotProfile, parameters.robot)
         self.task = load(Task, parameters.task)
-        self.world = World(profile, [parameters.seed, 1])
+        self.world = World(profile, [parameters.seed, 1], scene_name=self.task.scene)
         self.world.images()  # the first picture takes long
         self.command_timeout = parameters.command_timeout
         self.command: np.ndarray | None = None

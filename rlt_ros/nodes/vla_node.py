@@ -34,7 +34,7 @@ class VlaNode(Node):
         parameters = declare(self, Parameters)
         self.profile = profile = load(RobotProfile, parameters.robot)
         self.task, method = load(Task, parameters.task), load(Method, parameters.method)
-        self.vla = open_backend(parameters.weights, profile, parameters.device)
+        self.vla = open_backend(parameters.weights, profile, self.task, parameters.device)
         self.pacing: Pacing[Look] = Pacing(
             round(method.chunk / profile.control_rate * 1e9), method.store_approach
         )

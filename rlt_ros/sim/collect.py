@@ -10,7 +10,7 @@ from rlt_ros.data.dataset import Episode, Writer
 from rlt_ros.sim.operator import Operator
 from rlt_ros.sim.world import World
 
-LONGEST = 12.0  # s, then the person gives up
+LONGEST = 15.0  # s, then the person gives up
 
 
 def demonstrate(world: World, random: np.random.Generator, instruction: str) -> Episode:
@@ -48,10 +48,10 @@ def demonstrate(world: World, random: np.random.Generator, instruction: str) -> 
 
 def collect(profile: RobotProfile, task: Task, episodes: int, seed: int, folder: Path) -> dict[str, float]:
     """Write `episodes` successful demonstrations; those that fail are left out, as people leave them out."""
-    world, random = World(profile, seed), np.random.default_rng([seed, 1])
+    world, random = World(profile, seed, scene_name=task.scene), np.random.default_rng([seed, 1])
     writer, steps, failed = Writer(folder, profile), [], 0
     columns = (
-        TextColumn('demonstrations'), BarColumn(), MofNCompleteColumn(),
+        TextColumn(f'demonstrations of {task.name}'), BarColumn(), MofNCompleteColumn(),
         TextColumn('{task.fields[note]}'), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns) as progress:

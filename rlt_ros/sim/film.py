@@ -58,12 +58,12 @@ def film(profile: RobotProfile, task: Task, driver: str, episodes: int, seed: in
 
     def watch(world: World, tick: int, last: bool = False) -> None:
         if tick % every == 0 or last:
-            state = ' - plugged in' if last and world.success() else ''
+            state = ' - done' if last and world.success() else ''
             for _ in range(RATE if last else 1):
                 out.add(world, f'{play}   {tick / profile.control_rate:4.1f} s{state}')
 
     if driver == 'operator':
-        world, random = World(profile, [seed, 3]), np.random.default_rng([seed, 4])
+        world, random = World(profile, [seed, 3], scene_name=task.scene), np.random.default_rng([seed, 4])
         for _ in range(episodes):
             world.reset()
             operator, tick = Operator(world, random), 0

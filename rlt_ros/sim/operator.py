@@ -1,4 +1,4 @@
-"""A scripted teleoperator for the Ethernet task: slow, a little off, and probing as people are.
+"""A scripted teleoperator for tasks of the kind "down into the socket": slow, a little off, and probing as people are.
 
 It aims with an error, waits, descends, notices that it is stuck, lifts and tries again with a smaller error.
 It gives 50 Hz joint commands as any teleoperation device would; that its aim starts from the simulator's socket pose
@@ -7,16 +7,9 @@ stands in for the person's eyes.
 
 import numpy as np
 
-from rlt_ros.sim import scene
 from rlt_ros.sim.world import World, down
 
-AIM_ERROR = 9e-4  # m, standard deviation of the first try
-AIM_YAW_ERROR = 0.023  # rad
-AIM_SHRINK = 0.6  # per retry
-HOVER = 0.007  # m of the tip above the mouth before descending
-DEEPEST = -0.0125  # m
-STUCK_LAG = 0.003  # m the plug stays behind the hand
-STUCK_TICKS = 12
+AIM_SHRINK = 0.6  # of the aim's error, per retry
 LIFT_SPEED, LIFT_TO = 0.03, 0.004  # m/s, m
 TREMOR = 4e-5  # m per tick, filtered
 
@@ -25,13 +18,13 @@ class Operator:
     """One demonstration. Call `command()` once per control tick."""
 
     def __init__(self, world: World, random: np.random.Generator):
-        self.world, self.random = world, random
+        self.world, self.random, self.person = world, random, world.task.person
         self.dt = 1.0 / world.profile.control_rate
         self.arm = world.kinematics.arms[world.tool_arm]
         self.part = world.kinematics.slices[world.tool_arm]
         self.joints = world.position.copy()
         position, rotation = self.arm.tool(self.joints[self.part])
-        self.offset = position - world.socket_position - [0, 0, scene.PLUG[0]]  # of the tip from the mouth
+        self.offset = position - world.socket_position - [0, 0, world.task.tip]  # of the tip from the mouth
         self.yaw = float(np.arctan2(rotation[0, 1], -rotation[1, 1])) - world.socket_yaw
         self.speed = random.uniform(0.025, 0.04)
         self.descent = random.uniform(0.010, 0.018)
@@ -41,8 +34,8 @@ class Operator:
 
     def _aim(self, wait: tuple[int, int]) -> None:
         shrink = AIM_SHRINK**self.tries
-        self.aim = self.random.normal(0, AIM_ERROR * shrink, 2)
-        self.aim_yaw = self.random.normal(0, AIM_YAW_ERROR * shrink)
+        self.aim = self.random.normal(0, self.person.aim_error * shrink, 2)
+        self.aim_yaw = self.random.normal(0, self.person.yaw_error * shrink)
         self.wait = int(self.random.integers(*wait))
 
     def command(self) -> np.ndarray:
@@ -50,12 +43,12 @@ class Operator:
         getattr(self, f'_{self.phase}')()
         self.tick += 1
         self.tremor = 0.9 * self.tremor + self.random.normal(0, TREMOR, 2)
-        target = self.world.socket_position + self.offset + [*self.tremor, scene.PLUG[0]]
+        target = self.world.socket_position + self.offset + [*self.tremor, self.world.task.tip]
         self.joints[self.part] = self.arm.solve(target, down(self.world.socket_yaw + self.yaw), self.joints[self.part])
         return self.joints.copy()
 
     def _approach(self) -> None:
-        way = np.array([*self.aim, HOVER]) - self.offset
+        way = np.array([*self.aim, self.person.hover]) - self.offset
         distance = float(np.linalg.norm(way))
         ease = min(1.0, self.tick / 15 + 0.1) * min(1.0, distance / 0.01 + 0.15)
         self.offset = self.offset + way / max(distance, 1e-9) * min(distance, self.speed * self.dt * ease)
@@ -67,10 +60,10 @@ class Operator:
 
     def _descend(self) -> None:
         self.offset = self.offset + [*np.clip(self.aim - self.offset[:2], -2e-4, 2e-4), -self.descent * self.dt]
-        self.offset[2] = max(self.offset[2], DEEPEST)
-        depth = self.world.tip_in_socket()[2]
-        self.stuck = self.stuck + 1 if self.offset[2] < depth - STUCK_LAG and depth > -0.008 else 0
-        if self.stuck > STUCK_TICKS:
+        lowest = max(self.person.deepest, self.world.tip_in_socket()[2] - self.person.press)
+        self.offset[2] = max(self.offset[2], lowest)
+        self.stuck = self.stuck + 1 if self.world.task.is_stuck(self.world, self.offset[2]) else 0
+        if self.stuck > self.person.stuck_ticks:
             self.phase, self.stuck = 'lift', 0
 
     def _lift(self) -> None:

@@ -13,14 +13,11 @@ from rlt_ros.config import RobotProfile  # noqa: E402
 from rlt_ros.control.kinematics import Kinematics  # noqa: E402
 from rlt_ros.errors import UserError  # noqa: E402
 from rlt_ros.sim import scene  # noqa: E402
+from rlt_ros.sim.physics import SOFT, Physics  # noqa: E402
+from rlt_ros.sim.tasks import open_task  # noqa: E402
 
-SUCCESS_DEPTH = 0.009  # m of the plug's tip below the socket's mouth
-SUCCESS_ACROSS = 0.002  # m
-START_HEIGHT = 0.035  # m of the plug's tip above the mouth
-START_ACROSS = 0.008  # m
-START_YAW = 0.08  # rad
-SOCKET_ACROSS = 0.015  # m
-SOCKET_YAW = 0.1  # rad
+HEADLIGHT = (0.7, 1.2)  # of the headlight's usual brightness, drawn per episode
+TINT = 0.08  # that each colour of the light may be off
 
 
 def down(yaw: float) -> np.ndarray:
@@ -31,14 +28,17 @@ def down(yaw: float) -> np.ndarray:
 
 
 class World:
-    """An Ethernet plug in the last arm's hand above a socket.
+    """A task's part in the last arm's hand above its socket.
 
     Joint vectors are (D,) in the profile's wire order, rad (grippers: m).
     """
 
-    def __init__(self, profile: RobotProfile, seed: int | list[int] = 0, physics: scene.Physics = scene.SOFT):
-        self.profile = profile
-        self.model = mujoco.MjModel.from_xml_string(scene.build(profile, physics))
+    def __init__(
+        self, profile: RobotProfile, seed: int | list[int] = 0, physics: Physics = SOFT, scene_name: str = 'ethernet'
+    ):
+        """scene_name: see `rlt_ros.sim.tasks.open_task`; raises UserError."""
+        self.profile, self.task = profile, open_task(scene_name)
+        self.model = mujoco.MjModel.from_xml_string(scene.build(profile, self.task, physics))
         self.data = mujoco.MjData(self.model)
         self.kinematics = Kinematics(profile)
         self.random = np.random.default_rng(seed)
@@ -48,8 +48,12 @@ class World:
         self._ctrl = np.array([self.model.actuator(name).id for name in profile.joint_names])
         self._mirrors = [self.model.joint(f'{arm.gripper.name}_mirror').qposadr[0] for arm in profile.arms]
         self._socket = self.model.body('socket').id
-        self._tip, self._mouth = self.model.site('plug/tip').id, self.model.site('socket/mouth').id
-        self._plug = self.model.geom('plug').id
+        self._tip, self._mouth = self.model.site('held/tip').id, self.model.site('socket/mouth').id
+        geoms = {self.model.geom(i).name.split('/')[0]: [] for i in range(self.model.ngeom)}
+        for i in range(self.model.ngeom):
+            geoms[self.model.geom(i).name.split('/')[0]].append(i)
+        self._held, self._touching = np.array(geoms['held']), np.array(geoms['held'] + geoms['socket'])
+        self._sizes, self._headlight = self.model.geom_size.copy(), self.model.vis.headlight.diffuse.copy()
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
         self.socket_yaw = 0.0
         self.penetration = 0.0
@@ -73,16 +77,21 @@ class World:
         return self.model.body_pos[self._socket].copy()
 
     def reset(self, seed: int | None = None) -> None:
-        """A new random socket pose, with the plug above it."""
+        """A new start: where the socket is, the part above it, friction, play and light."""
         if seed is not None:
             self.random = np.random.default_rng(seed)
-        draw = self.random.uniform
+        task, draw = self.task, self.random.uniform
         mujoco.mj_resetData(self.model, self.data)
-        self.model.body_pos[self._socket, :2] = draw(-SOCKET_ACROSS, SOCKET_ACROSS, 2)
-        self.socket_yaw = draw(-SOCKET_YAW, SOCKET_YAW)
+        self.model.body_pos[self._socket, :2] = draw(-task.socket_across, task.socket_across, 2)
+        self.socket_yaw = draw(-task.socket_yaw, task.socket_yaw)
         self.model.body_quat[self._socket] = [np.cos(self.socket_yaw / 2), 0, 0, np.sin(self.socket_yaw / 2)]
-        start = self.socket_position + [*draw(-START_ACROSS, START_ACROSS, 2), START_HEIGHT + scene.PLUG[0]]
-        self.place(start, self.socket_yaw + draw(-START_YAW, START_YAW))
+        start = [*draw(-task.start_across, task.start_across, 2), task.start_height + task.tip]
+        yaw = self.socket_yaw + draw(-task.start_yaw, task.start_yaw)
+        self.model.geom_friction[self._touching, 0] = draw(*task.friction)
+        self.model.geom_size[self._held] = self._sizes[self._held] - draw(0, task.play / 2)
+        self.model.vis.headlight.diffuse[:] = self._headlight * draw(*HEADLIGHT) * draw(1 - TINT, 1 + TINT, 3)
+        self.place(self.socket_position + start, yaw)
+        task.reset(self)
 
     def place(self, position: np.ndarray, yaw: float) -> None:
         """Put the tool centre point (3,), m, there at once, pointing down, at rest; the other arm goes home."""
@@ -100,21 +109,21 @@ class World:
         """Advance by `seconds`; command (D,) is held, None keeps the last one."""
         if command is not None:
             self.data.ctrl[self._ctrl] = command
+        self.task.step(self)
         mujoco.mj_step(self.model, self.data, round(seconds / self.model.opt.timestep))
         contact = self.data.contact
-        touching = (contact.geom1 == self._plug) | (contact.geom2 == self._plug)
+        touching = np.isin(contact.geom1, self._held) | np.isin(contact.geom2, self._held)
         if touching.any():
             self.penetration = max(self.penetration, -float(contact.dist[touching].min()))
 
     def tip_in_socket(self) -> np.ndarray:
-        """The plug's tip (3,), m, in the socket's frame; z is negative inside. For the oracle and for probes only."""
+        """The part's tip (3,), m, in the socket's frame; z is negative inside. For the oracle and for probes only."""
         rotation = self.data.site_xmat[self._mouth].reshape(3, 3)
         return rotation.T @ (self.data.site_xpos[self._tip] - self.data.site_xpos[self._mouth])
 
     def success(self) -> bool:
         """The task's oracle."""
-        x, y, z = self.tip_in_socket()
-        return bool(z < -SUCCESS_DEPTH and abs(x) < SUCCESS_ACROSS and abs(y) < SUCCESS_ACROSS)
+        return self.task.done(self)
 
     def render(self, name: str, width: int, height: int, out: np.ndarray | None = None) -> np.ndarray:
         """Picture of a camera, (height, width, 3) uint8."""

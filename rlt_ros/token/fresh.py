@@ -22,7 +22,8 @@ DEMONSTRATIONS, ROLLOUTS = 9, 10  # with the seed they make starts that `rlt col
 
 def demonstrations(profile: RobotProfile, task: Task, seed: int) -> Iterator[Episode]:
     """Successful ones without end; those that fail are left out, as in the training data."""
-    world, random = World(profile, [seed, DEMONSTRATIONS]), np.random.default_rng([seed, DEMONSTRATIONS, 1])
+    world = World(profile, [seed, DEMONSTRATIONS], scene_name=task.scene)
+    random = np.random.default_rng([seed, DEMONSTRATIONS, 1])
     while True:
         episode = demonstrate(world, random, task.instruction)
         if episode.success:

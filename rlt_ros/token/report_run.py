@@ -72,7 +72,7 @@ def look(
 ) -> Seen:  # fmt: skip
     """A data set as VLA and token see it; labels need every observation, the rest some."""
     bar = bars.add_task(f'reading {folder.name}', total=1, note='')
-    whole = load_examples(folder, profile, vla.model.sizes.horizon)
+    whole = load_examples([folder], profile, vla.model.sizes.horizon)
     label, examples = labelled(whole)[::EVERY], whole.thinned(EVERY)
     bars.update(bar, advance=1, note=f'{len(whole.images)} observations')
     bar = bars.add_task('prefix embeddings', total=len(examples.images), note='')

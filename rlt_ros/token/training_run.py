@@ -24,8 +24,9 @@ from rlt_ros.weights_files import file_hash
 
 
 def run(
-    profile: RobotProfile, dataset: Path, vla: Path, out: Path, out_vla: Path | None, plan: TokenTraining, threads: int
-) -> dict:
+    profile: RobotProfile, datasets: list[Path], vla: Path, out: Path, out_vla: Path | None, plan: TokenTraining,
+    threads: int,
+) -> dict:  # fmt: skip
     """Train, save, probe and write the card; returns the card's new facts.
 
     out_vla: where the fine-tuned VLA goes, to which the token then belongs; given if and only if plan.alpha > 0.
@@ -36,7 +37,7 @@ def run(
     vla_hash = file_hash(vla)
     with progress() as bars:
         bar = bars.add_task('reading demonstrations', total=1, note='')
-        examples = load_examples(dataset, profile, network.sizes.horizon, plan.every)
+        examples = load_examples(datasets, profile, network.sizes.horizon, plan.every)
         bars.update(bar, advance=1, note=f'{len(examples.images)} observations')
         prefix = embed(bars, network, unit, examples)
         bar = bars.add_task('training the RL token', total=plan.steps, note='')
@@ -62,8 +63,9 @@ def run(
         'sha256': sha256,
         'vla sha256': vla_hash,
         'normalisation sha256': unit.hash,
-        'command': f'./rlt train token --dataset {dataset} --robot {profile.name} --steps {plan.steps} '
-        f'--batch {plan.batch} --seed {plan.seed} --context-dropout {plan.context_dropout:g} '
+        'command': f'./rlt train token {" ".join(f"--dataset {d}" for d in datasets)} --robot {profile.name} '
+        f'--steps {plan.steps} --batch {plan.batch} --every {plan.every} --seed {plan.seed} '
+        f'--context-dropout {plan.context_dropout:g} '
         f'--goal-weight {plan.goal_weight:g}{tuned}',
         'plan': asdict(plan),
         'data': {'episodes': int(examples.episode.max()) + 1, 'observations': len(prefix)},

@@ -34,13 +34,16 @@ class VlaResult:
 
     prefix: np.ndarray  # (B, M, d) float16
     reference: np.ndarray  # (B, H, D) float32, normalised deltas from the position
-    proprioception: np.ndarray  # (B, P) float32, normalised
+    proprioception: np.ndarray  # (B, P) float32, normalised, of the kind that the task is learned with
 
 
 class BuiltinBackend:
     """Frozen. Deterministic: the same look gives the same chunk, alone or in a batch, live or later."""
 
-    def __init__(self, path: Path, profile: RobotProfile, device: str = 'cpu', seed: int = 0):
+    def __init__(
+        self, path: Path, profile: RobotProfile, device: str = 'cpu', seed: int = 0, proprioception: str = 'pose'
+    ):
+        """proprioception: the part of it that the actor-critic gets, see `vla.proprioception.KINDS`."""
         try:
             self.device = torch.device(device)
             torch.empty(1, device=self.device)
@@ -57,7 +60,8 @@ class BuiltinBackend:
                 f'{path} was trained with {self.model.sizes.proprioception} pose features, '
                 f'robot {profile.name} has {self.feel.pose_size}'
             )
-        self.seed = seed
+        self.seed, self._felt = seed, self.feel.of(proprioception)
+        self.state_size = self._felt.stop - self._felt.start  # P of the actor-critic
         as_tensor = lambda array: torch.from_numpy(array).float().to(self.device)  # noqa: E731
         self._chunk_mean, self._chunk_deviation = as_tensor(self.unit.chunk_mean), as_tensor(self.unit.chunk_deviation)
 
@@ -76,4 +80,4 @@ class BuiltinBackend:
         noise = torch.from_numpy(np.stack(draws)).to(self.device)
         chunk = self.model.sample(prefix, noise) * self._chunk_deviation + self._chunk_mean
         chunk = chunk.clamp(-REFERENCE_LIMIT, REFERENCE_LIMIT)
-        return VlaResult(prefix.half().cpu().numpy(), chunk.cpu().numpy(), state)
+        return VlaResult(prefix.half().cpu().numpy(), chunk.cpu().numpy(), state[:, self._felt])

@@ -62,15 +62,16 @@ def from_episode(
     return features, deltas.astype(np.float32), (np.array(goals) / GOAL_UNIT).astype(np.float32)
 
 
-def load_examples(folder: Path, profile: RobotProfile, horizon: int, every: int = 1) -> Examples:
-    """Every so manieth observation of a data set; raises UserError when it is of a robot of another shape."""
+def load_examples(folders: list[Path], profile: RobotProfile, horizon: int, every: int = 1) -> Examples:
+    """Every so manieth observation of data sets; raises UserError when one is of a robot of another shape."""
     kinematics = Kinematics(profile)
     feel = Proprioception(kinematics, home(profile))
     columns: dict[str, list] = {
         name: [] for name in ('images', 'words', 'features', 'deltas', 'goal', 'tip', 'episode')
     }
     instructions: list[str] = []
-    for number, episode in enumerate(read(folder)):
+    episodes = ((folder, episode) for folder in folders for episode in read(folder))
+    for number, (folder, episode) in enumerate(episodes):
         shape = (episode.images.shape[1], episode.images.shape[2], episode.position.shape[1])
         if shape != (len(profile.cameras), profile.image_size, profile.action_dim):
             raise UserError(
@@ -89,6 +90,7 @@ def load_examples(folder: Path, profile: RobotProfile, horizon: int, every: int 
         columns['tip'].append(episode.tip_in_socket[::every])
         columns['episode'].append(np.full(length, number))
     if len(columns['episode']) < HELD_OUT:
-        raise UserError(f'{folder} holds {len(columns["episode"])} episodes; at least {HELD_OUT} are needed')
+        where = ', '.join(map(str, folders))
+        raise UserError(f'{where}: {len(columns["episode"])} episodes; at least {HELD_OUT} are needed')
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     return Examples(tip_in_socket=joined.pop('tip'), instructions=instructions, **joined)

@@ -29,6 +29,7 @@ class VlaTraining:
 
     steps: int = 3000
     batch: int = 48
+    every: int = 2  # observations of the demonstrations: neighbours look alike
     learning_rate: float = 1e-3
     seed: int = 0
 

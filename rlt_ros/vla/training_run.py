@@ -7,7 +7,7 @@ import time
 import numpy as np
 import torch
 
-from rlt_ros.bench.lockstep import LockStep, throughput
+from rlt_ros.bench.lockstep import LockStep, Result, throughput
 from rlt_ros.config import Method, RobotProfile, Task
 from rlt_ros.data import card
 from rlt_ros.data.progress import progress
@@ -24,14 +24,15 @@ EVALUATION_EPISODES, EVALUATION_SEED = 50, [0, 5]  # starts that no demonstratio
 
 
 def run(
-    profile: RobotProfile, task: Task, method: Method, dataset: Path, out: Path, plan: VlaTraining, threads: int
+    profile: RobotProfile, tasks: list[Task], method: Method, datasets: list[Path], out: Path, plan: VlaTraining,
+    threads: int,
 ) -> dict:  # fmt: skip
     """Train, save, probe and write the card; returns the card's new facts."""
     torch.set_num_threads(threads)
     started = time.monotonic()
     with progress() as bars:
         bar = bars.add_task('reading demonstrations', total=1, note='')
-        examples = load_examples(dataset, profile, VlaSizes.horizon)
+        examples = load_examples(datasets, profile, VlaSizes.horizon, plan.every)
         bars.update(bar, advance=1, note=f'{len(examples.images)} observations')
         bar = bars.add_task('training the VLA', total=plan.steps, note='')
 
@@ -44,17 +45,19 @@ def run(
         bar = bars.add_task('probing the prefix', total=len(some.images), note='')
         prefix = prefixes(model, unit, some, lambda done, _: bars.update(bar, completed=done))
         probe = offset_probe(principal_components(prefix, np.flatnonzero(~some.held_out)), some)
-    runner = LockStep(profile, task, method, BuiltinBackend(out, profile), None, EVALUATION_SEED)
-    with progress() as bars:
-        bar = bars.add_task('evaluating the VLA', total=EVALUATION_EPISODES, note='')
-        results = []
-        for _ in range(EVALUATION_EPISODES):
-            results.append(runner.episode('evaluation', noise=False))
-            bars.update(bar, advance=1, note=f'{sum(r.success for r in results)} successes')
+    evaluations = {}
+    for task in tasks:
+        backend = BuiltinBackend(out, profile, proprioception=task.proprioception)
+        results = evaluate(LockStep(profile, task, method, backend, None, EVALUATION_SEED), task.name)
+        evaluations[f'{task.name} in lock-step, {EVALUATION_EPISODES} episodes, {task.time_limit:g} s limit'] = {
+            'success_rate': np.mean([r.success for r in results]),
+            'median_steps': np.median([r.steps for r in results if r.success] or [np.nan]),
+            'throughput_per_10min': throughput(results, profile.control_rate),
+        }
     facts = {
         'sha256': sha256,
-        'command': f'./rlt train vla --dataset {dataset} --robot {profile.name} --steps {plan.steps} '
-        f'--batch {plan.batch} --seed {plan.seed}',
+        'command': f'./rlt train vla {" ".join(f"--dataset {d}" for d in datasets)} --robot {profile.name} '
+        f'--steps {plan.steps} --batch {plan.batch} --every {plan.every} --seed {plan.seed}',
         'plan': asdict(plan),
         'data': {
             'episodes': int(examples.episode.max()) + 1, 'observations': len(examples.images),
@@ -64,12 +67,18 @@ def run(
         'machine': card.machine() | {'threads': threads},
         'seconds': time.monotonic() - started,
         'offset probe of the prefix, 64 principal components (mm, x and y, held-out episodes)': probe,
-        f'evaluation in lock-step, {EVALUATION_EPISODES} episodes, {task.time_limit:g} s limit': {
-            'success_rate': np.mean([r.success for r in results]),
-            'median_steps': np.median([r.steps for r in results if r.success] or [np.nan]),
-            'throughput_per_10min': throughput(results, profile.control_rate),
-        },
+        **evaluations,
         'curve': curve,
     }  # fmt: skip
     card.write(out, facts)
     return facts
+
+
+def evaluate(runner: LockStep, name: str) -> list[Result]:
+    """Episodes of the frozen VLA, with a bar."""
+    with progress() as bars:
+        bar, results = bars.add_task(f'evaluating on {name}', total=EVALUATION_EPISODES, note=''), []
+        for _ in range(EVALUATION_EPISODES):
+            results.append(runner.episode('evaluation', noise=False))
+            bars.update(bar, advance=1, note=f'{sum(r.success for r in results)} successes')
+    return results

@@ -7,6 +7,7 @@ import pytest
 from rlt_ros.config import RobotProfile, load
 from rlt_ros.control.kinematics import Kinematics, rotation_vector
 from rlt_ros.sim import scene
+from rlt_ros.sim.tasks.ethernet import Ethernet
 
 
 @pytest.fixture(params=['bimanual', 'single_arm'])
@@ -19,7 +20,7 @@ def random_joints(robot: RobotProfile, random: np.random.Generator) -> np.ndarra
 
 
 def test_tools_are_where_mujoco_puts_them(robot: RobotProfile) -> None:
-    model = mujoco.MjModel.from_xml_string(scene.build(robot))
+    model = mujoco.MjModel.from_xml_string(scene.build(robot, Ethernet()))
     data, kinematics, random = mujoco.MjData(model), Kinematics(robot), np.random.default_rng(0)
     for _ in range(10):
         q = random_joints(robot, random)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from rlt_ros.config import RobotProfile, load
-from rlt_ros.sim import scene
 from rlt_ros.sim.operator import Operator
 from rlt_ros.sim.world import World
 
@@ -23,7 +22,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 def put(world: World, across: tuple[float, float], depth: float) -> None:
     """The plug's tip `across` (m, in the socket's frame) and `depth` below the mouth, by hand."""
     c, s = np.cos(world.socket_yaw), np.sin(world.socket_yaw)
-    offset = [c * across[0] - s * across[1], s * across[0] + c * across[1], scene.PLUG[0] - depth]
+    offset = [c * across[0] - s * across[1], s * across[0] + c * across[1], world.task.tip - depth]
     world.place(world.socket_position + offset, world.socket_yaw)
 
 

@@ -110,7 +110,7 @@ def made_up_examples(count: int = 40) -> Examples:
     return Examples(
         images=random.integers(0, 256, (count, 1, size, size, 3), np.uint8),
         words=np.tile(tokenize('plug it in'), (count, 1)),
-        features=random.normal(0, 1, (count, 19)).astype(np.float32),
+        features=random.normal(0, 1, (count, 40)).astype(np.float32),
         deltas=random.normal(0, 1e-3, (count, 20, d)).astype(np.float32),
         goal=random.normal(0, 1, (count, GOAL_SIZE)).astype(np.float32),
         tip_in_socket=np.zeros((count, 3), np.float32),

@@ -41,7 +41,7 @@ def synthetic_examples(count: int = 40, episodes: int = 10) -> Examples:
     bright = random.integers(0, 2, count)
     size = ROBOT.image_size
     images = bright[:, None, None, None, None] * 200 + random.integers(0, 50, (count, 1, size, size, 3))
-    features = random.normal(0, 0.01, (count, 19))
+    features = random.normal(0, 0.01, (count, 40))
     deltas = np.where(bright, 1.0, -1.0)[:, None, None] * np.linspace(0, 0.02, 10)[:, None] * np.ones(D)
     goal = np.where(bright, 1.0, -1.0)[:, None] * np.ones(4)
     return Examples(
@@ -59,8 +59,8 @@ def test_units_round_trip_and_scale() -> None:
     assert (unit.scale >= normalisation.smallest_scale(ROBOT)).all() and (unit.scale > 0).all()
     standard = unit.proprioception(examples.features[~examples.held_out])
     assert np.abs(standard.mean(0)).max() < 1e-4 and standard.std(0).max() < 1.001
-    assert np.abs(unit.proprioception(np.full(19, 1e9))).max() == normalisation.CLIP
-    still = normalisation.fit(ROBOT, np.zeros((5, 19)), np.full(19, 0.01), np.zeros((5, 10, D)))
+    assert np.abs(unit.proprioception(np.full(40, 1e9))).max() == normalisation.CLIP
+    still = normalisation.fit(ROBOT, np.zeros((5, 40)), np.full(40, 0.01), np.zeros((5, 10, D)))
     assert np.isfinite(still.proprioception(np.zeros(19))).all() and (still.scale > 0).all(), 'joints that never move'
 
 
@@ -72,7 +72,7 @@ def test_training_examples_of_a_demonstration() -> None:
                       np.zeros((t, 3)), 'plug it in', True)  # fmt: skip
     kinematics = Kinematics(ROBOT)
     features, deltas, goal = from_episode(episode, kinematics, Proprioception(kinematics, HOME), horizon=5)
-    assert features.shape == (t, 19) and deltas.shape == (t, 5, D) and goal.shape == (t, 4)
+    assert features.shape == (t, 40) and deltas.shape == (t, 5, D) and goal.shape == (t, 4)
     np.testing.assert_allclose(deltas[2, :, 0] + position[2, 0], [4, 5, 6, 7, 8], atol=1e-5)
     np.testing.assert_allclose(deltas[5, :, 0] + position[5, 0], [10, 11, 11, 11, 11], atol=1e-5)
     assert np.abs(goal[-1]).max() < 1e-5 and np.abs(goal[0]).max() > 0.1
