@@ -1,11 +1,14 @@
 """The simulated cell: what counts as plugged in, that it repeats, and that the scripted person manages."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rlt_ros.config import RobotProfile, load
+from rlt_ros import config
+from rlt_ros.config import RobotProfile, Task, load
+from rlt_ros.errors import UserError
 from rlt_ros.sim.operator import Operator
 from rlt_ros.sim.world import World
 
@@ -85,12 +88,13 @@ def test_cameras_see_the_cell(world: World) -> None:
     assert world.render('audience', 64, 48).shape == (48, 64, 3)
 
 
-@pytest.mark.parametrize('seed', range(3))
-def test_the_scripted_person_manages_slowly_and_gently(seed: int) -> None:
-    world = World(load(RobotProfile, 'single_arm'), seed)
+@pytest.mark.parametrize('name', config.names(Task))
+@pytest.mark.parametrize('seed', range(2))
+def test_the_scripted_person_manages_every_task_slowly_and_gently(name: str, seed: int) -> None:
+    world = World(load(RobotProfile, 'bimanual'), seed, scene_name=load(Task, name).scene)
     operator, ticks, last = Operator(world, np.random.default_rng(seed)), 0, world.position.copy()
     joints = world.profile.joints
-    while not world.success() and ticks < 15 * 50:
+    while not world.success() and ticks < 30 * 50:
         command = operator.command()
         assert all(joint.lower <= value <= joint.upper for joint, value in zip(joints, command, strict=True))
         assert (np.abs(command - last) <= [joint.velocity * DT for joint in joints]).all()
@@ -98,3 +102,65 @@ def test_the_scripted_person_manages_slowly_and_gently(seed: int) -> None:
         world.step(command, DT)
     assert world.success() and ticks > 75
     assert world.penetration < 5e-4
+
+
+@pytest.mark.parametrize('name', config.names(Task))
+def test_pressing_half_a_socket_beside_does_no_task(name: str) -> None:
+    """Contact is honest: nothing goes through walls, however long it is pushed."""
+    world = World(load(RobotProfile, 'bimanual'), 5, scene_name=load(Task, name).scene)
+    put(world, (0.0016, 0.0016), -0.004)
+    arm, part, command = world.kinematics.arms[-1], world.kinematics.slices[-1], world.position.copy()
+    position, rotation = arm.tool(command[part])
+    for tick in range(120):
+        command[part] = arm.solve(position - [0, 0, 0.010 * min(tick / 60, 1)], rotation, command[part])
+        world.step(command, DT)
+    assert not world.success() and world.tip_in_socket()[2] > -0.002
+
+
+def test_a_screw_sinks_with_its_turns_and_needs_seven() -> None:
+    world = World(load(RobotProfile, 'bimanual'), 1, scene_name='screw')
+    screw, turns, heights = world.data.joint('screw'), (0.0, 3.5, 6.9, 7.1), []
+    for turn in turns:
+        screw.qpos[0] = -2 * np.pi * turn
+        assert world.success() == (turn > 7)
+        world.step(None, DT)
+        heights.append(world.data.body('screw').xpos[2])
+    np.testing.assert_allclose(np.diff(heights), -0.0005 * np.diff(turns), atol=2e-5)
+
+
+def test_episodes_differ_in_friction_play_and_light() -> None:
+    world = World(load(RobotProfile, 'single_arm'), 0)
+    seen = set()
+    for _ in range(5):
+        world.reset()
+        geom = world.model.geom('held/plug')
+        seen.add((geom.friction[0], geom.size[0], *world.model.vis.headlight.diffuse))
+        low, high = world.task.friction
+        assert low <= geom.friction[0] <= high
+        assert 0 <= world.task.tip - geom.size[0] <= world.task.play / 2
+    assert len(seen) == 5
+
+
+OWN_TASK = """
+from rlt_ros.sim.tasks.ethernet import Ethernet
+from rlt_ros.sim.tasks.base import SimTask
+
+class Own(Ethernet):
+    success_depth = 0.002
+"""
+
+
+def test_a_task_of_ones_own_is_a_file(tmp_path: Path) -> None:
+    file = tmp_path / 'own.py'
+    file.write_text(OWN_TASK)
+    world = World(load(RobotProfile, 'single_arm'), 0, scene_name=str(file))
+    put(world, (0, 0), 0.003)
+    assert world.success()
+    file.write_text(OWN_TASK + 'class Another(Ethernet): pass')
+    for scene_name, why in (
+        (str(file), 'must define one subclass of SimTask, it defines 2'),
+        ('plumbing', 'there are: charger, ethernet, screw, zip_tie, or the path'),
+        (str(tmp_path / 'none.py'), 'does not exist'),
+    ):
+        with pytest.raises(UserError, match=why):
+            World(load(RobotProfile, 'single_arm'), 0, scene_name=scene_name)
