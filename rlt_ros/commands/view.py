@@ -12,19 +12,30 @@ def add(app: typer.Typer) -> None:
 
 
 def view(
-    out: Annotated[Path, typer.Option(help='video file (.mp4)')] = Path('runs/view.mp4'),
+    out: Annotated[
+        Path, typer.Option(help='video (.mp4, .gif), or a picture of the tasks (.png)')
+    ] = Path('runs/view.mp4'),
     driver: Annotated[
         str, typer.Option(help='operator (scripted), vla, or the run folder of a learned policy')
     ] = 'operator',
     episodes: Annotated[int, typer.Option(min=1, max=100)] = 3,
-    task: Annotated[str, typer.Option(help='task, name or path')] = 'ethernet',
+    task: Annotated[
+        list[str], typer.Option(help='task, name or path; for a picture it may be given several times')
+    ] = ['ethernet'],  # noqa: B006
     robot: Annotated[str, typer.Option(help='robot profile, name or path')] = 'bimanual',
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Record what the simulated robot does: an audience's view, and what its cameras see."""
     from rlt_ros import config
+    from rlt_ros.errors import UserError
     from rlt_ros.sim.film import film
+    from rlt_ros.sim.picture import picture
 
-    profile, its_task = config.load(config.RobotProfile, robot), config.load(config.Task, task)
-    film(profile, its_task, driver, episodes, seed, out)
+    profile, tasks = config.load(config.RobotProfile, robot), [config.load(config.Task, name) for name in task]
+    if out.suffix in ('.png', '.jpg'):
+        picture(profile, tasks, seed, out)
+    elif len(tasks) == 1:
+        film(profile, tasks[0], driver, episodes, seed, out)
+    else:
+        raise UserError(f'a video shows one task, not {len(tasks)}; a picture (--out tasks.png) shows several')
     Console().print(str(out))
