@@ -128,6 +128,9 @@ class Task(Strict):
     name: str
     instruction: str = Field(min_length=1, max_length=200)
     scene: str = Field(description="scene of the simulator: a module of rlt_ros/sim/tasks, or a Python file's path")
+    setting: Literal['critical', 'full'] = Field(
+        default='critical', description='critical: the part is in the hand above the socket; full: it is fetched first'
+    )
     proprioception: Literal['pose', 'joints'] = Field(
         default='pose', description='what the actor-critic feels of the robot: tool poses, or joints'
     )

@@ -51,7 +51,7 @@ class LockStep:
     ):  # fmt: skip
         check_fit(profile, method)
         self.profile, self.task, self.method, self.vla, self.token = profile, task, method, vla, token
-        self.world = World(profile, seed, physics, task.scene)
+        self.world = World(profile, task, seed, physics)
         noise_seed = int(np.random.default_rng(seed).integers(2**31))
         self.executor = Executor(profile, method, vla.unit.scale, noise_seed)
         self.builder = TransitionBuilder(method, vla.unit.scale, profile.stride)
@@ -104,16 +104,24 @@ class LockStep:
         self.episodes += 1
         world.reset()
         executor.episode(self.episodes, 'reset', mode, 0, None)
-        executor.episode(self.episodes, 'critical', mode, 0, world.position)
+        phase = 'critical' if world.rack is None else 'approach'
+        executor.episode(self.episodes, phase, mode, 0, world.position)
         looks: dict[int, Look] = {}
         seen: dict[int, Seen] = {}
         steps: dict[int, Step] = {}
-        tick, success, limit = 0, False, round(self.task.time_limit / self.dt)
-        while tick < limit and not success:
+        tick, begin, success = 0, 0, False  # begin: of the phase
+        seconds = {'approach': self.task.handover_after, 'critical': self.task.time_limit}
+        while not success:
+            if phase == 'approach' and (world.critical() or tick * self.dt >= seconds['approach']):
+                phase, begin = 'critical', tick
+                executor.episode(self.episodes, phase, mode, tick, world.position)
+            if (tick - begin) * self.dt >= seconds[phase]:
+                break
             if watch is not None:
                 watch(world, tick)
-            decides = tick % method.chunk == 0
-            if tick % method.stride == 0 and every or decides:
+            decides = (tick - begin) % method.chunk == 0
+            stored = every and (phase == 'critical' or method.store_approach)
+            if (tick - begin) % method.stride == 0 and stored or decides:
                 command = executor.filter.command.copy()
                 number = self.episodes * LONGEST + tick
                 looks[tick] = Look(world.images(), world.position.copy(), world.velocity.copy(), command, number)
@@ -128,7 +136,9 @@ class LockStep:
             watch(world, tick, last=True)
         missing = [t for t in looks if t not in seen]
         seen |= dict(zip(missing, self.see([looks[t] for t in missing]), strict=True))
-        transitions = list(self.builder.build(seen, steps, Ending(tick, success, terminated=success)))
+        first = 0 if method.store_approach else begin
+        learned = {t: state for t, state in seen.items() if t >= first}
+        transitions = list(self.builder.build(learned, steps, Ending(tick, success, terminated=success)))
         return Result(success, tick, world.penetration, transitions)
 
 

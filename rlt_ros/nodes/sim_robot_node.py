@@ -36,12 +36,12 @@ class SimRobotNode(Node):
         parameters = declare(self, Parameters)
         self.profile = profile = load(RobotProfile, parameters.robot)
         self.task = load(Task, parameters.task)
-        self.world = World(profile, [parameters.seed, 1], scene_name=self.task.scene)
+        self.world = World(profile, self.task, [parameters.seed, 1])
         self.world.images()  # the first picture takes long
         self.command_timeout = parameters.command_timeout
         self.command: np.ndarray | None = None
         self.commanded_at = 0.0
-        self.reported = False
+        self.reported, self.handed_over = False, self.world.rack is None
         self.joint_publisher = self.create_publisher(JointState, profile.joint_state_topic, RELIABLE(10))
         self.event_publisher = self.create_publisher(EpisodeEvent, 'episode_event', RELIABLE(10))
         self.image_publishers = [self.create_publisher(Image, camera.topic, SENSOR) for camera in profile.cameras]
@@ -81,6 +81,7 @@ class SimRobotNode(Node):
     def on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.world.reset()
         self.command, self.reported = None, False
+        self.handed_over = self.world.rack is None  # nothing to fetch, nothing to hand over
         response.success, response.message = True, 'new start'
         return response
 
@@ -104,11 +105,18 @@ class SimRobotNode(Node):
             self.publish_joints(now)
         if self.cycle % self.cycles_per_image == 0:
             self.publish_images(now)
+        if not self.handed_over and self.world.critical():
+            self.handed_over = True
+            self.say(EpisodeEvent.HANDOVER, now)
         if not self.reported and self.world.success():
             self.reported = True
-            event = EpisodeEvent(event=EpisodeEvent.SUCCESS, source='oracle')
-            event.header.stamp = ns_to_stamp(now)
-            self.event_publisher.publish(event)
+            self.say(EpisodeEvent.SUCCESS, now)
+
+    def say(self, kind: int, now: int) -> None:
+        """Tell what the task's oracle sees."""
+        event = EpisodeEvent(event=kind, source='oracle')
+        event.header.stamp = ns_to_stamp(now)
+        self.event_publisher.publish(event)
 
     def publish_joints(self, now: int) -> None:
         message = JointState(name=self.profile.joint_names)

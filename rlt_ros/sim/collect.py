@@ -7,20 +7,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rlt_ros.config import RobotProfile, Task
 from rlt_ros.data.dataset import Episode, Writer
-from rlt_ros.sim.operator import Operator
+from rlt_ros.sim.teleoperation import Teleoperation
 from rlt_ros.sim.world import World
 
-LONGEST = 15.0  # s, then the person gives up
+LONGEST = {'critical': 15.0, 'full': 40.0}  # s, then the person gives up
 
 
-def demonstrate(world: World, random: np.random.Generator, instruction: str) -> Episode:
+def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episode:
     """One demonstration from a fresh start, observed every `stride` ticks."""
     profile = world.profile
     world.reset()
-    operator, command = Operator(world, random), world.position.copy()
+    operator, command = Teleoperation(world, random), world.position.copy()
     rows: dict[str, list] = {name: [] for name in ('images', 'position', 'velocity', 'command', 'action', 'tip')}
     success, tick = False, 0
-    while not success and tick < LONGEST * profile.control_rate:
+    while not success and tick < LONGEST[task.setting] * profile.control_rate:
         if tick % profile.stride == 0:
             rows['images'].append(world.images())
             rows['position'].append(world.position.copy())
@@ -41,14 +41,14 @@ def demonstrate(world: World, random: np.random.Generator, instruction: str) -> 
         command=np.array(rows['command']),
         action=np.array(rows['action']),
         tip_in_socket=np.array(rows['tip']),
-        instruction=instruction,
+        instruction=task.instruction,
         success=success,
     )
 
 
 def collect(profile: RobotProfile, task: Task, episodes: int, seed: int, folder: Path) -> dict[str, float]:
     """Write `episodes` successful demonstrations; those that fail are left out, as people leave them out."""
-    world, random = World(profile, seed, scene_name=task.scene), np.random.default_rng([seed, 1])
+    world, random = World(profile, task, seed), np.random.default_rng([seed, 1])
     writer, steps, failed = Writer(folder, profile), [], 0
     columns = (
         TextColumn(f'demonstrations of {task.name}'), BarColumn(), MofNCompleteColumn(),
@@ -57,7 +57,7 @@ def collect(profile: RobotProfile, task: Task, episodes: int, seed: int, folder:
     with Progress(*columns) as progress:
         bar = progress.add_task('', total=episodes, note='')
         while len(steps) < episodes:
-            episode = demonstrate(world, random, task.instruction)
+            episode = demonstrate(world, random, task)
             if not episode.success:
                 failed += 1
                 continue

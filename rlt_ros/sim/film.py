@@ -8,7 +8,7 @@ import numpy as np
 
 from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.errors import UserError
-from rlt_ros.sim.operator import Operator
+from rlt_ros.sim.teleoperation import Teleoperation
 from rlt_ros.sim.world import World
 
 HEIGHT, WIDTH, RATE = 384, 512, 25
@@ -63,10 +63,10 @@ def film(profile: RobotProfile, task: Task, driver: str, episodes: int, seed: in
                 out.add(world, f'{play}   {tick / profile.control_rate:4.1f} s{state}')
 
     if driver == 'operator':
-        world, random = World(profile, [seed, 3], scene_name=task.scene), np.random.default_rng([seed, 4])
+        world, random = World(profile, task, [seed, 3]), np.random.default_rng([seed, 4])
         for _ in range(episodes):
             world.reset()
-            operator, tick = Operator(world, random), 0
+            operator, tick = Teleoperation(world, random), 0
             while not world.success() and tick < 15 * profile.control_rate:
                 watch(world, tick)
                 world.step(operator.command(), 1 / profile.control_rate)

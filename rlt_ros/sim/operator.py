@@ -15,16 +15,17 @@ TREMOR = 4e-5  # m per tick, filtered
 
 
 class Operator:
-    """One demonstration. Call `command()` once per control tick."""
+    """One demonstration of the critical phase. Call `command()` once per control tick."""
 
     def __init__(self, world: World, random: np.random.Generator):
         self.world, self.random, self.person = world, random, world.task.person
         self.dt = 1.0 / world.profile.control_rate
         self.arm = world.kinematics.arms[world.tool_arm]
         self.part = world.kinematics.slices[world.tool_arm]
-        self.joints = world.position.copy()
+        self.joints = world.command.copy()
         position, rotation = self.arm.tool(self.joints[self.part])
-        self.offset = position - world.socket_position - [0, 0, world.task.tip]  # of the tip from the mouth
+        # of the tip from the mouth
+        self.offset = position + rotation @ world.in_hand - world.socket_position - [0, 0, world.task.tip]
         self.yaw = float(np.arctan2(rotation[0, 1], -rotation[1, 1])) - world.socket_yaw
         self.speed = random.uniform(0.025, 0.04)
         self.descent = random.uniform(0.010, 0.018)
@@ -43,8 +44,9 @@ class Operator:
         getattr(self, f'_{self.phase}')()
         self.tick += 1
         self.tremor = 0.9 * self.tremor + self.random.normal(0, TREMOR, 2)
-        target = self.world.socket_position + self.offset + [*self.tremor, self.world.task.tip]
-        self.joints[self.part] = self.arm.solve(target, down(self.world.socket_yaw + self.yaw), self.joints[self.part])
+        rotation = down(self.world.socket_yaw + self.yaw)
+        tip = self.world.socket_position + self.offset + [*self.tremor, self.world.task.tip]
+        self.joints[self.part] = self.arm.solve(tip - rotation @ self.world.in_hand, rotation, self.joints[self.part])
         return self.joints.copy()
 
     def _approach(self) -> None:

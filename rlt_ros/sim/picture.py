@@ -7,7 +7,7 @@ import numpy as np
 
 from rlt_ros.config import RobotProfile, Task
 from rlt_ros.errors import UserError
-from rlt_ros.sim.operator import Operator
+from rlt_ros.sim.teleoperation import Teleoperation
 from rlt_ros.sim.world import World
 
 SIDE, GAP = 240, 4  # px
@@ -18,8 +18,8 @@ def picture(profile: RobotProfile, tasks: list[Task], seed: int, path: Path) -> 
     """Write it; raises UserError where the file cannot be written."""
     rows = []
     for task in tasks:
-        world = World(profile, seed, scene_name=task.scene)
-        operator = Operator(world, np.random.default_rng(seed))
+        world = World(profile, task, seed)
+        operator = Teleoperation(world, np.random.default_rng(seed))
         while world.tip_in_socket()[2] > ABOVE:
             world.step(operator.command(), 1 / profile.control_rate)
         views = [world.render('audience', SIDE, SIDE).copy()]

@@ -9,6 +9,7 @@ import numpy as np
 
 from rlt_ros.config import Arm, RobotProfile
 from rlt_ros.sim.physics import SOFT, Physics
+from rlt_ros.sim.rack import rack_body
 from rlt_ros.sim.tasks.base import SimTask, numbers
 from rlt_ros.sim.tasks.shapes import VISUAL
 
@@ -98,8 +99,8 @@ def held_body(task: SimTask, tool_x: float, physics: Physics) -> str:
     )
 
 
-def build(profile: RobotProfile, task: SimTask, physics: Physics = SOFT) -> str:
-    """The whole cell as MJCF. The last arm of the profile holds the task's part."""
+def build(profile: RobotProfile, task: SimTask, physics: Physics = SOFT, full: bool = False) -> str:
+    """The whole cell as MJCF. The last arm of the profile holds the task's part; full: a rack offers one."""
     tool = profile.arms[-1]
     held = held_body(task, tool.tool_position[0], physics)
     arms = '\n'.join(arm_body(profile, arm, held if arm is tool else '') for arm in profile.arms)
@@ -127,6 +128,7 @@ def build(profile: RobotProfile, task: SimTask, physics: Physics = SOFT) -> str:
  <body name="socket" pos="0 0 {SOCKET_HEIGHT}">
   {task.socket(physics)}<site name="socket/mouth" size="0.001" rgba="0 0 0 0"/>
  </body>
+ {rack_body(task) if full else ''}
 </worldbody>
 <equality>{equalities}</equality>
 <actuator>{''.join(actuators(arm) for arm in profile.arms)}{task.actuators()}</actuator>

@@ -9,14 +9,16 @@ os.environ.setdefault('LP_NUM_THREADS', '0')
 import mujoco  # noqa: E402
 import numpy as np  # noqa: E402
 
-from rlt_ros.config import RobotProfile  # noqa: E402
+from rlt_ros.config import RobotProfile, Task  # noqa: E402
 from rlt_ros.control.kinematics import Kinematics  # noqa: E402
 from rlt_ros.errors import UserError  # noqa: E402
 from rlt_ros.sim import scene  # noqa: E402
 from rlt_ros.sim.physics import SOFT, Physics  # noqa: E402
+from rlt_ros.sim.rack import OPEN, Rack  # noqa: E402
 from rlt_ros.sim.tasks import open_task  # noqa: E402
 
 HEADLIGHT = (0.7, 1.2)  # of the headlight's usual brightness, drawn per episode
+ABOVE_START = 0.005  # m above the usual start of the critical phase
 TINT = 0.08  # that each colour of the light may be off
 
 
@@ -28,17 +30,16 @@ def down(yaw: float) -> np.ndarray:
 
 
 class World:
-    """A task's part in the last arm's hand above its socket.
+    """A task's part in the last arm's hand above its socket; in a full task, in a rack beside it.
 
     Joint vectors are (D,) in the profile's wire order, rad (grippers: m).
     """
 
-    def __init__(
-        self, profile: RobotProfile, seed: int | list[int] = 0, physics: Physics = SOFT, scene_name: str = 'ethernet'
-    ):
-        """scene_name: see `rlt_ros.sim.tasks.open_task`; raises UserError."""
-        self.profile, self.task = profile, open_task(scene_name)
-        self.model = mujoco.MjModel.from_xml_string(scene.build(profile, self.task, physics))
+    def __init__(self, profile: RobotProfile, task: Task, seed: int | list[int] = 0, physics: Physics = SOFT):
+        """Raises UserError where the task's scene does not exist."""
+        self.profile, self.task = profile, open_task(task.scene)
+        full = task.setting == 'full'
+        self.model = mujoco.MjModel.from_xml_string(scene.build(profile, self.task, physics, full))
         self.data = mujoco.MjData(self.model)
         self.kinematics = Kinematics(profile)
         self.random = np.random.default_rng(seed)
@@ -57,6 +58,7 @@ class World:
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
         self.socket_yaw = 0.0
         self.penetration = 0.0
+        self.rack = Rack(self) if full else None
         self.reset()
 
     @property
@@ -72,6 +74,26 @@ class World:
         return self.data.qvel[self._qvel]
 
     @property
+    def command(self) -> np.ndarray:
+        """(D,) what the joints are told."""
+        return self.data.ctrl[self._ctrl]
+
+    def tool(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where the tool's centre is (3,), m, and its rotation (3, 3), world frame."""
+        arm, part = self.kinematics.arms[self.tool_arm], self.kinematics.slices[self.tool_arm]
+        return arm.tool(self.position[part])
+
+    @property
+    def holding(self) -> bool:
+        """Whether the part is in the hand."""
+        return self.rack is None or self.rack.holding
+
+    @property
+    def in_hand(self) -> np.ndarray:
+        """(3,) how far the part is off the middle of the hand, hand's frame, m."""
+        return np.zeros(3) if self.rack is None else self.rack.offset
+
+    @property
     def socket_position(self) -> np.ndarray:
         """Centre of the socket's mouth (3,), m, world frame."""
         return self.model.body_pos[self._socket].copy()
@@ -85,19 +107,27 @@ class World:
         self.model.body_pos[self._socket, :2] = draw(-task.socket_across, task.socket_across, 2)
         self.socket_yaw = draw(-task.socket_yaw, task.socket_yaw)
         self.model.body_quat[self._socket] = [np.cos(self.socket_yaw / 2), 0, 0, np.sin(self.socket_yaw / 2)]
-        start = [*draw(-task.start_across, task.start_across, 2), task.start_height + task.tip]
-        yaw = self.socket_yaw + draw(-task.start_yaw, task.start_yaw)
+        above = [*draw(-task.start_across, task.start_across, 2), task.start_height + task.tip]
+        start, yaw = self.socket_position + above, self.socket_yaw + draw(-task.start_yaw, task.start_yaw)
         self.model.geom_friction[self._touching, 0] = draw(*task.friction)
         self.model.geom_size[self._held] = self._sizes[self._held] - draw(0, task.play / 2)
         self.model.vis.headlight.diffuse[:] = self._headlight * draw(*HEADLIGHT) * draw(1 - TINT, 1 + TINT, 3)
-        self.place(self.socket_position + start, yaw)
+        opening = None
+        if self.rack is not None:
+            (start, yaw), opening = self.rack.reset(), OPEN
+        self.place(start, yaw, opening)
         task.reset(self)
 
-    def place(self, position: np.ndarray, yaw: float) -> None:
-        """Put the tool centre point (3,), m, there at once, pointing down, at rest; the other arm goes home."""
+    def place(self, position: np.ndarray, yaw: float, opening: float | None = None) -> None:
+        """Put the tool centre point (3,), m, there at once, pointing down, at rest; the other arm goes home.
+
+        opening: of the gripper, m; None: as at home.
+        """
         q = np.array([joint.home for joint in self.profile.joints])
         arm, part = self.kinematics.arms[self.tool_arm], self.kinematics.slices[self.tool_arm]
         q[part] = arm.solve(position, down(yaw), q[part], iterations=60)
+        if opening is not None:
+            q[self.kinematics.grippers[self.tool_arm]] = opening
         self.data.qpos[self._qpos] = q
         self.data.qpos[self._mirrors] = q[self.kinematics.grippers]
         self.data.qvel[:] = 0
@@ -111,6 +141,8 @@ class World:
             self.data.ctrl[self._ctrl] = command
         self.task.step(self)
         mujoco.mj_step(self.model, self.data, round(seconds / self.model.opt.timestep))
+        if self.rack is not None:
+            self.rack.step()
         contact = self.data.contact
         touching = np.isin(contact.geom1, self._held) | np.isin(contact.geom2, self._held)
         if touching.any():
@@ -123,7 +155,13 @@ class World:
 
     def success(self) -> bool:
         """The task's oracle."""
-        return self.task.done(self)
+        return self.holding and self.task.done(self)
+
+    def critical(self) -> bool:
+        """Whether the critical phase can begin: the part is in the hand, above the socket."""
+        x, y, z = self.tip_in_socket()
+        across = 1.5 * self.task.start_across
+        return self.holding and abs(x) < across and abs(y) < across and z < self.task.start_height + ABOVE_START
 
     def render(self, name: str, width: int, height: int, out: np.ndarray | None = None) -> np.ndarray:
         """Picture of a camera, (height, width, 3) uint8."""

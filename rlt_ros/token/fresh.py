@@ -22,10 +22,10 @@ DEMONSTRATIONS, ROLLOUTS = 9, 10  # with the seed they make starts that `rlt col
 
 def demonstrations(profile: RobotProfile, task: Task, seed: int) -> Iterator[Episode]:
     """Successful ones without end; those that fail are left out, as in the training data."""
-    world = World(profile, [seed, DEMONSTRATIONS], scene_name=task.scene)
+    world = World(profile, task, [seed, DEMONSTRATIONS])
     random = np.random.default_rng([seed, DEMONSTRATIONS, 1])
     while True:
-        episode = demonstrate(world, random, task.instruction)
+        episode = demonstrate(world, random, task)
         if episode.success:
             yield episode
 

@@ -32,9 +32,9 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., LockStep]:
     vla_hash = tiny_weights.save_vla(folder / 'vla', ROBOT)
     tiny_weights.save_token(folder / 'token', ROBOT, vla_hash)
 
-    def made(seed: int = 0, method: Method = METHOD) -> LockStep:
-        vla = BuiltinBackend(folder / 'vla', ROBOT)
-        return LockStep(ROBOT, TASK, method, vla, TokenBackend(folder / 'token', vla.hash, vla.unit.hash), seed)
+    def made(seed: int = 0, method: Method = METHOD, task: Task = TASK) -> LockStep:
+        vla = BuiltinBackend(folder / 'vla', ROBOT, proprioception=task.proprioception)
+        return LockStep(ROBOT, task, method, vla, TokenBackend(folder / 'token', vla.hash, vla.unit.hash), seed)
 
     return made
 
@@ -73,6 +73,25 @@ def test_a_run_from_evaluation_to_the_actor_repeats_for_a_seed(make: Callable[..
     assert [t.truncated for t in results[1].transitions] == [False] * 17 + [True]
     assert {t.policy_version for t in results[1].transitions} == {0}
     assert {t.policy_version for t in results[2].transitions} == {1}
+
+
+def test_of_a_full_task_the_critical_phase_alone_is_stored(make: Callable[..., LockStep]) -> None:
+    """This VLA fetches nothing: after 0.6 s of approach time hands over."""
+    full = load(Task, 'ethernet_full').model_copy(update={'time_limit': 0.8, 'handover_after': 0.6})
+    result = make(task=full).episode('warmup', every=True)
+    assert not result.success and result.steps == 30 + TICKS
+    ticks = [t.tick for t in result.transitions]
+    assert ticks == list(range(30, 30 + TICKS - 6 + 1, 2))
+    both = make(task=full, method=METHOD.model_copy(update={'store_approach': True})).episode('warmup', every=True)
+    assert [t.tick for t in both.transitions] == list(range(0, 30 + TICKS - 6 + 1, 2))
+
+
+def test_a_task_says_what_the_policy_feels_of_the_robot(make: Callable[..., LockStep]) -> None:
+    arms, d = 1, ROBOT.action_dim
+    for name, size in (('ethernet', 19 * arms), ('screw', 3 * d)):
+        runner = make(task=load(Task, name).model_copy(update={'time_limit': 0.4}))
+        assert runner.sizes.rest == size + METHOD.delay * d
+        assert len(runner.episode('warmup', every=True).transitions[0].state) == runner.sizes.state
 
 
 def test_a_longer_stride_stores_fewer_of_the_same_and_decisions_stay(make: Callable[..., LockStep]) -> None:

@@ -1,0 +1,21 @@
+"""A whole demonstration by the scripted person: fetch the part where the hand is empty, then do the task."""
+
+import numpy as np
+
+from rlt_ros.sim.fetching import Fetching
+from rlt_ros.sim.operator import Operator
+from rlt_ros.sim.world import World
+
+
+class Teleoperation:
+    """Call `command()` once per control tick."""
+
+    def __init__(self, world: World, random: np.random.Generator):
+        self.world, self.random = world, random
+        self.person: Fetching | Operator = Operator(world, random) if world.holding else Fetching(world, random)
+
+    def command(self) -> np.ndarray:
+        """The next joint command (D,), rad (grippers: m)."""
+        if isinstance(self.person, Fetching) and self.person.phase == 'carry' and self.world.critical():
+            self.person = Operator(self.world, self.random)
+        return self.person.command()
