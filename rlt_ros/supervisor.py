@@ -20,6 +20,7 @@ import tempfile
 import time
 from typing import BinaryIO
 
+from rlt_ros import security
 from rlt_ros.errors import UserError
 from rlt_ros.graph import ENVIRONMENT, NodeSpec, installed
 
@@ -53,7 +54,8 @@ def command(spec: NodeSpec, namespace: str, folder: Path) -> list[str]:
         program = [sys.executable, '-u', *script]
     remappings = [word for old, new in spec.remappings.items() for word in ('-r', f'{old}:={new}')]
     return [*program, '--ros-args', '-r', f'__node:={spec.name}',
-            '-r', f'__ns:=/{namespace.strip("/")}', '--params-file', str(parameters), *remappings]
+            '-r', f'__ns:=/{namespace.strip("/")}', '--params-file', str(parameters), *remappings,
+            *security.arguments(namespace, spec.name)]
 
 
 class Process:

@@ -11,6 +11,7 @@ from rclpy.context import Context
 from rclpy.node import Node
 from sensor_msgs.msg import Joy
 
+from rlt_ros import security
 from rlt_ros.ros.qos import RELIABLE
 from rlt_ros.supervisor import environment
 from rlt_ros.teleop.keyboard import HELP, Keyboard
@@ -51,7 +52,7 @@ def live_keyboard(namespace: str) -> Iterator[LiveKeyboard | None]:
         return
     os.environ.update(environment(os.environ))  # it has to find the nodes where they are
     context = Context()
-    context.init(args=[], initialize_logging=False)
+    context.init(args=['--ros-args', *security.arguments(namespace, 'keyboard')], initialize_logging=False)
     node = Node(
         f'keyboard_{os.getpid()}', context=context, namespace=namespace, enable_rosout=False,
         start_parameter_services=False,
