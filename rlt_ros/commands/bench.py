@@ -21,6 +21,7 @@ def add(app: typer.Typer) -> None:
     group.command('learner')(learner)
     group.command('control')(control)
     group.command('latency')(latency)
+    group.command('takeover')(takeover)
     app.add_typer(group, name='bench')
 
 
@@ -165,3 +166,31 @@ def latency(
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     Console().print(table)
+
+
+def takeover(
+    times: Annotated[int, typer.Option(min=1, max=100000, help='takeovers')] = 100,
+    stops: Annotated[int, typer.Option(min=0, max=100000, help='stops of each kind')] = 20,
+    as_json: Annotated[bool, typer.Option('--json', help='print one JSON object only')] = False,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    method: Method = 'rlt',
+    robot: Robot = 'bimanual',
+) -> None:
+    """How fast a person gets the simulated robot, how smoothly it changes hands, and how fast it stops.
+
+    JSON: takeover_ms and release_ms, from the stamp of the Joy message that presses or releases the deadman to the
+    first control tick that follows it (times, p50, p99, max); stop_ms, the same from the last valid input to the hold:
+    joint_states (the driver says no more), silence (a person who holds the deadman says no more: until nothing moves),
+    estop_event, estop_service; limits_ms; largest_velocity and largest_acceleration of the commands within five ticks
+    of a takeover and a release, as parts of the robot's limits; interrupted, attempts whose episode ended meanwhile;
+    unanswered, attempts that the executor did not follow within 0.5 s; fifo, whether it ran under SCHED_FIFO.
+    """
+    from rlt_ros.bench.takeover import Plan, measure
+
+    found = measure(Plan(times, stops, robot, method, seed), Console(stderr=True).print)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    from rlt_ros.report.terminal import takeover_table
+
+    Console().print(takeover_table(found))

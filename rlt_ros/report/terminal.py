@@ -170,3 +170,21 @@ def learner_table(found: dict) -> Table:
         f'({found["mb_per_robot_minute_paper_sizes"]:.0f} at the paper\'s sizes)'
     )
     return table
+
+
+def takeover_table(found: dict) -> Table:
+    """What `rlt bench takeover` measured."""
+    table = Table('ms', 'times', 'p50', 'p99', 'max', 'limit', box=None, padding=(0, 3, 0, 0))
+    limits, stops = found['limits_ms'], found['stop_ms']
+    rows = [('takeover', found['takeover_ms'], limits['takeover']), ('release', found['release_ms'], None),
+            *((f'stop: {kind.replace("_", " ")}', part, limits['stop']) for kind, part in stops.items())]  # fmt: skip
+    for label, part, limit in rows:
+        part = part or dict.fromkeys(('times', 'p50', 'p99', 'max'))
+        table.add_row(label, number(part['times']), *(number(part[key], '.1f') for key in ('p50', 'p99', 'max')),
+                      number(limit))  # fmt: skip
+    velocity, acceleration = found['largest_velocity'], found['largest_acceleration']
+    table.caption = '; '.join(
+        f'{kind}: at most {number(velocity[kind], ".0%")} of the velocity limit, '
+        f'{number(acceleration[kind], ".0%")} of the acceleration limit' for kind in velocity
+    ) + f'; {found["interrupted"]} interrupted, {found["unanswered"]} unanswered'  # fmt: skip
+    return table
