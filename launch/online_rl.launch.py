@@ -5,13 +5,14 @@
 
 import os
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
-from rlt_ros import graph, run_folder
+from rlt_ros import graph, run_folder, security
+from rlt_ros.vla import timing
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -29,11 +30,14 @@ def declare(argument: graph.Argument) -> DeclareLaunchArgument:
 def start(context) -> list:
     """The actions for the arguments given."""
     values = {a.name: a.parse(LaunchConfiguration(a.name).perform(context)) for a in graph.ARGUMENTS}
+    namespace = str(values['namespace'])
+    line = security.check(namespace, [spec.name for spec in graph.nodes(values)], {**graph.ENVIRONMENT, **os.environ})
     if values['run_folder']:
-        values['run_folder'] = str(run_folder.prepare(values))
+        values = run_folder.as_run(values, run_folder.prepare(values, measure=timing.measure))
     environment = [SetEnvironmentVariable(name, value)
                    for name, value in graph.ENVIRONMENT.items() if name not in os.environ]
-    return environment + [action(spec, str(values['namespace'])) for spec in graph.nodes(values)]
+    said = [LogInfo(msg=line)] if line else []
+    return [*environment, *said, *(action(spec, namespace) for spec in graph.nodes(values))]
 
 
 def action(spec: graph.NodeSpec, namespace: str) -> Node:
@@ -44,6 +48,7 @@ def action(spec: graph.NodeSpec, namespace: str) -> Node:
     return Node(
         package=package, executable=executable, name=spec.name, namespace=namespace, output='both',
         parameters=[parameters], remappings=list(spec.remappings.items()),
+        ros_arguments=security.arguments(namespace, spec.name),
         respawn=spec.respawn_delay is not None, respawn_delay=spec.respawn_delay,
         prefix=f'nice -n {spec.nice}' if spec.nice else None,
         on_exit=Shutdown(reason=f'{spec.name} ended') if spec.required else None,

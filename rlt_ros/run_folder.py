@@ -1,6 +1,6 @@
 """What a run folder holds before anything starts, and every check that can refuse a run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 import importlib
 from importlib.metadata import PackageNotFoundError, version
@@ -18,67 +18,114 @@ from rlt_ros import __version__, graph, weights_files
 from rlt_ros.config import Method, RobotProfile, Task, check_fit, config_hash, load, validate
 from rlt_ros.errors import UserError
 from rlt_ros.paths import share
+from rlt_ros.vla.timing import TRANSPORT, ticks
 from rlt_ros.weights_files import file_hash, path_of
 
 PACKAGES = ('torch', 'mujoco', 'numpy', 'pydantic', 'safetensors', 'opencv-python-headless', 'rclpy',
             'rmw_fastrtps_cpp')
+METHOD_FILE = 'method.yaml'  # what every node of the run reads
 SAME_ON_RESUME = ('task', 'method', 'robot', 'seed')
 
 
-def prepare(arguments: Mapping[str, graph.Value], method: Method | None = None) -> Path:
-    """Check all configuration and make the run folder `arguments['run_folder']` with config.yaml and versions.json.
+def prepare(
+    arguments: Mapping[str, graph.Value], method: Method | None = None,
+    measure: Callable[[Sequence[graph.NodeSpec]], float] | None = None, say: Callable[[str], None] = print,
+) -> Path:  # fmt: skip
+    """Check all configuration and make the run folder `arguments['run_folder']`: config, method, versions.
 
-    method: in place of the one that the arguments name (a variation of it).
+    method: in place of the one that the arguments name (a variation of it). measure: tells the s that VLA and token
+    take here; where the method's delay does not cover them, the run gets a longer one, and keeps it on `resume`. None:
+    the delay stays (in lock-step, inference takes no time). say: gets a line about it for a person.
     Returns its absolute path. Raises UserError, before anything is written, for wrong names or values, a folder that is
-    already in use without `resume`, or `resume` without a run to go on with.
+    already in use without `resume`, `resume` without a run to go on with, or a delay that the method cannot have.
     """
     values = {**graph.defaults(), **arguments}
     folder = Path(str(values['run_folder'])).expanduser().resolve()
     values['run_folder'] = str(folder)
-    configurations = {'robot': load(RobotProfile, str(values['robot'])), 'task': load(Task, str(values['task'])),
-                      'method': method or load(Method, str(values['method']))}
-    check_fit(configurations['robot'], configurations['method'])
-    specs = graph.nodes(values)
+    profile, task = load(RobotProfile, str(values['robot'])), load(Task, str(values['task']))
+    method = method or load(Method, str(values['method']))
+    check_fit(profile, method)
+    specs = graph.nodes(as_run(values, folder))
     check_parameters(specs, str(values['config'] or 'arguments'))
-    check_weights(specs, configurations['robot'].name)
+    check_weights(specs, profile.name)
+    before = _before(folder, values)
+    answer = before.get('answer')
+    if answer and answer['asked'] == method.delay:
+        method = with_delay(method, before['method']['delay'], f'{folder / "config.yaml"}: method')
+    elif not before and measure is not None:
+        answer = {'asked': method.delay, 'computing': measure(specs), 'transport': TRANSPORT}
+        method = _fitted(method, answer['computing'], profile.control_rate, say)
+    configurations = {'robot': profile, 'task': task, 'method': method}
     config = {
         'hash': config_hash(*configurations.values()),
         'arguments': values,
         'nodes': {spec.name: spec.parameters for spec in specs},
+        'answer': answer,
         **{kind: model.model_dump() for kind, model in configurations.items()},
     }
-    _check_state(folder, config)
+    if before:
+        _check_same(before, config, folder)
     try:
         for path in (folder, folder / 'log'):
             path.mkdir(parents=True, exist_ok=True)
         (folder / 'config.yaml').write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        (folder / METHOD_FILE).write_text(yaml.safe_dump(config['method'], sort_keys=False, allow_unicode=True))
         (folder / 'versions.json').write_text(json.dumps(versions(), indent=2) + '\n')
     except OSError as error:
         raise UserError(f'run folder {folder} cannot be written: {error.strerror}') from None
     return folder
 
 
-def _check_state(folder: Path, config: dict) -> None:
-    """Refuse to mix two runs in one folder."""
+def as_run(arguments: Mapping[str, graph.Value], folder: Path) -> dict[str, graph.Value]:
+    """The arguments of the graph that runs in a prepared folder: all its nodes read the method from there."""
+    return {**arguments, 'run_folder': str(folder), 'method': str(folder / METHOD_FILE)}
+
+
+def with_delay(method: Method, delay: int, where: str) -> Method:
+    return validate(Method, method.model_dump() | {'delay': delay}, where)
+
+
+def _fitted(method: Method, computing: float, rate: float, say: Callable[[str], None]) -> Method:
+    """The method with a delay that covers answers of `computing` s."""
+    needed = ticks(computing, rate)
+    found = f'VLA and token take {computing * 1e3:.0f} ms on this machine'
+    if needed <= method.delay:
+        say(f'{found}: a delay of {method.delay} ticks covers it')
+        return method
+    if needed > method.chunk:
+        raise UserError(f'{found}, which needs delay = {needed} ticks, more than the chunk of method {method.name}, '
+                        f'{method.chunk}: use a faster device, or a method with longer chunks')
+    fitted = with_delay(method, needed, f'{found}: method {method.name}')
+    say(f'{found}: delay is {needed} ticks in this run, not {method.delay}')
+    return fitted
+
+
+def _before(folder: Path, values: Mapping[str, graph.Value]) -> dict:
+    """config.yaml of the run to go on with, {} for a new one; refuses to mix two runs in one folder."""
     try:
         used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
     except OSError as error:
         raise UserError(f'run folder {folder} cannot be read: {error.strerror}') from None
-    if not config['arguments']['resume']:
+    if not values['resume']:
         if used:
             raise UserError(f'run folder {folder} exists already: --resume goes on with it, '
                             'another --name (or --run-folder) begins a new one')
-        return
+        return {}
     try:
         before = yaml.safe_load((folder / 'config.yaml').read_text())
         same = {name: before['arguments'][name] for name in SAME_ON_RESUME}
-        hash_before = before['hash']
+        before['hash'], before['method']['delay']
     except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
         raise UserError(f'there is no run to resume in {folder} (no readable config.yaml)') from None
     for name, value in same.items():
-        if value != config['arguments'][name]:
-            raise UserError(f'cannot resume {folder}: its {name} is {value!r}, not {config["arguments"][name]!r}')
-    if hash_before != config['hash']:
+        if value != values[name]:
+            raise UserError(f'cannot resume {folder}: its {name} is {value!r}, not {values[name]!r}')
+    return before
+
+
+def _check_same(before: dict, config: dict, folder: Path) -> None:
+    """Refuse to go on with a run whose configuration has changed."""
+    if before['hash'] != config['hash']:
         changed = [f'the {kind} file' for kind in ('robot', 'task', 'method') if before.get(kind) != config[kind]]
         raise UserError(f'cannot resume {folder}: {" and ".join(changed)} changed since')
 

@@ -15,6 +15,7 @@ import yaml
 from rlt_ros import cli, graph, run_folder, supervisor
 from rlt_ros.config import Strict
 from rlt_ros.errors import UserError
+from rlt_ros.vla import timing
 
 sys.path.insert(0, str(Path(__file__).parent / 'report'))
 import made_up_run  # noqa: E402
@@ -61,6 +62,7 @@ def rlt(monkeypatch, tmp_path, capsys):
         module.Parameters = Parameters
         monkeypatch.setitem(sys.modules, f'rlt_ros.nodes.{spec.name}', module)
     monkeypatch.setattr(supervisor, 'Supervisor', Recorded)
+    monkeypatch.setattr(timing, 'measure', lambda specs: 0.01)
     monkeypatch.setattr(Recorded, 'started', [])
 
     def run(*words):
@@ -87,7 +89,8 @@ def test_the_run_folder_tells_how_the_run_was_made(rlt, tmp_path):
     rlt('demo', '--name', 'first', '--headless')
     config = yaml.safe_load((tmp_path / 'runs/first/config.yaml').read_text())
     assert config['arguments']['minutes'] == 30.0 and config['task']['name'] == 'ethernet' and len(config['hash']) == 64
-    assert config['nodes']['executor_node'] == {'robot': 'bimanual', 'method': 'rlt', 'seed': 0}
+    method = str(tmp_path / 'runs/first/method.yaml')
+    assert config['nodes']['executor_node'] == {'robot': 'bimanual', 'method': method, 'seed': 0}
     versions = json.loads((tmp_path / 'runs/first/versions.json').read_text())
     assert versions['packages']['numpy'] and versions['python'] and versions['cores'] >= 1 and 'weights' in versions
 
@@ -207,7 +210,7 @@ def test_report_and_watch_of_a_run(rlt, tmp_path):
 
 
 def test_an_unexpected_error_is_one_line_and_debug_shows_all(rlt, monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         raise ZeroDivisionError('by nothing')
 
     monkeypatch.setattr(run_folder, 'prepare', broken)
@@ -219,7 +222,7 @@ def test_an_unexpected_error_is_one_line_and_debug_shows_all(rlt, monkeypatch):
 
 
 def test_a_user_error_is_one_line_and_exit_code_2(rlt, monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         raise UserError('no such thing')
 
     monkeypatch.setattr(run_folder, 'prepare', broken)

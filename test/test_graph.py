@@ -10,10 +10,12 @@ from types import ModuleType
 import pytest
 import yaml
 
-from rlt_ros import graph
+from rlt_ros import graph, security
+from rlt_ros.config import Method, load
 from rlt_ros.errors import UserError
 from rlt_ros.paths import share
 from rlt_ros.supervisor import command
+from rlt_ros.vla import timing
 
 
 def test_every_parameter_given_exists_in_the_node():
@@ -128,15 +130,15 @@ class LaunchConfiguration:
 
 
 KINDS = {name: type(name, (Given,), {}) for name in (
-    'LaunchDescription', 'DeclareLaunchArgument', 'OpaqueFunction', 'SetEnvironmentVariable', 'Shutdown', 'Node',
-    'ParameterValue')}
+    'LaunchDescription', 'DeclareLaunchArgument', 'LogInfo', 'OpaqueFunction', 'SetEnvironmentVariable', 'Shutdown',
+    'Node', 'ParameterValue')}
 
 
 @pytest.fixture
 def launch_file(monkeypatch):
     modules = {
         'launch': ('LaunchDescription',),
-        'launch.actions': ('DeclareLaunchArgument', 'OpaqueFunction', 'SetEnvironmentVariable', 'Shutdown'),
+        'launch.actions': ('DeclareLaunchArgument', 'LogInfo', 'OpaqueFunction', 'SetEnvironmentVariable', 'Shutdown'),
         'launch.substitutions': (),
         'launch_ros': (),
         'launch_ros.actions': ('Node',),
@@ -213,6 +215,25 @@ def test_launch_keeps_the_environment_the_user_set(launch_file, monkeypatch):
     variables = [a.words for a in actions if isinstance(a, KINDS['SetEnvironmentVariable'])]
     assert ('OMP_NUM_THREADS', '1') in variables
     assert 'ROS_AUTOMATIC_DISCOVERY_RANGE' not in dict(variables)
+
+
+def test_launch_gives_every_node_its_enclave_where_security_is_on_and_says_where_it_cannot_be(launch_file, monkeypatch):
+    monkeypatch.delenv('ROS_SECURITY_ENABLE', raising=False)
+    monkeypatch.setattr(security, 'check', lambda *_: 'open to all')
+    _, actions = launched(launch_file)
+    assert [a.options for a in actions if isinstance(a, KINDS['LogInfo'])] == [{'msg': 'open to all'}]
+    assert not any(node['ros_arguments'] for node in nodes_of(actions))
+    monkeypatch.setenv('ROS_SECURITY_ENABLE', 'true')
+    for node in nodes_of(launched(launch_file, namespace='left')[1]):
+        assert node['ros_arguments'] == ['--enclave', f'/left/{node["name"]}']
+
+
+def test_launch_starts_a_prepared_run_with_the_delay_that_was_measured(launch_file, monkeypatch, tmp_path):
+    monkeypatch.setattr(timing, 'measure', lambda specs: 0.1)
+    _, actions = launched(launch_file, run_folder=str(tmp_path / 'run'))
+    given = [node['parameters'][0] for node in nodes_of(actions)]
+    path, = {parameters['method'].words[0] for parameters in given if 'method' in parameters}
+    assert load(Method, path).delay == 6
 
 
 def test_launch_refuses_a_value_of_the_wrong_kind(launch_file):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 import inspect
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -69,16 +70,19 @@ def _run(arguments: dict[str, graph.Value], console: Console, live: bool) -> tup
 
     live: a view that keeps itself up to date, in which the keyboard drives the robot; else a line now and then.
     """
+    from rlt_ros import security
     from rlt_ros.commands.report import view
-    from rlt_ros.run_folder import check_network, prepare
-    from rlt_ros.supervisor import Supervisor
+    from rlt_ros.run_folder import as_run, check_network, prepare
+    from rlt_ros.supervisor import Supervisor, environment
+    from rlt_ros.vla.timing import measure
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
 
+    namespace = str(arguments['namespace'])
+
     async def go() -> int:
-        supervisor = Supervisor(graph.nodes({**arguments, 'run_folder': str(folder)}),
-                                str(arguments['namespace']), folder, say)
+        supervisor = Supervisor(graph.nodes(as_run(arguments, folder)), namespace, folder, say)
         shown = asyncio.create_task(view(folder, console, live))
         try:
             return await supervisor.run()
@@ -86,6 +90,10 @@ def _run(arguments: dict[str, graph.Value], console: Console, live: bool) -> tup
             shown.cancel()
             await asyncio.gather(shown, return_exceptions=True)
 
-    with check_network(str(arguments['namespace'])):
-        folder = prepare(arguments)
+    names = [spec.name for spec in graph.nodes(arguments)] + ['keyboard'] * live
+    with check_network(namespace):
+        about_security = security.check(namespace, names, environment(os.environ))
+        folder = prepare(arguments, measure=measure, say=say)
+        if about_security:
+            say(about_security)
         return folder, asyncio.run(go())
