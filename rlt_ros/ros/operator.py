@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState, Joy
@@ -72,10 +71,7 @@ class Operator:
         while (rest := end - time.monotonic()) > 0 and not condition():
             if self.ended.is_set():
                 raise UserError('the graph ended before it was measured')
-            try:
-                self.executor.spin_once(timeout_sec=min(rest, 0.02))
-            except ExternalShutdownException:
-                raise UserError('interrupted') from None
+            self.executor.spin_once(timeout_sec=min(rest, 0.02))
 
     def hold(self, seconds: float, deflection: np.ndarray) -> float:
         """Hold the deadman and deflect the sticks, (4,) -1 to 1; the stamp of the first message."""
