@@ -6,6 +6,7 @@ commanded.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 import os
@@ -119,25 +120,25 @@ class Tally:
         self.seconds: dict[str, list[float]] = {name: [] for name in ('takeover', 'release', *STOPS)}
         self.motions: dict[str, list[tuple[float, float]]] = {'takeover': [], 'release': []}
         self.interrupted = 0  # attempts whose episode ended meanwhile
-        self.unanswered = 0  # attempts to which the executor did not react within ANSWER
+        self.unanswered: Counter[str] = Counter()  # attempts to which the executor did not react within ANSWER, by kind
 
     def change(self, kind: str, steps: list[Step], stamp: float, step: Step | None) -> None:
         """Count a change of hands that was asked for at `stamp` and happened with `step`; None: it did not."""
         if step is None:
-            return self.failed(steps, stamp)
+            return self.failed(kind, steps, stamp)
         self.seconds[kind].append(step.time - stamp)
         self.motions[kind].append(motion(around(steps, step), self.profile, self.dt))
 
     def stop(self, kind: str, steps: list[Step], stamp: float, seconds: float | None) -> None:
         """Count a stop that came `seconds` after the last valid input; None: it did not come."""
         if seconds is None:
-            return self.failed(steps, stamp)
+            return self.failed(kind, steps, stamp)
         self.seconds[kind].append(seconds)
 
-    def failed(self, steps: list[Step], stamp: float) -> None:
+    def failed(self, kind: str, steps: list[Step], stamp: float) -> None:
         """Nothing came: because the episode was over, or the executor ignored it."""
         if all(step.acting for step in steps if step.time > stamp):
-            self.unanswered += 1
+            self.unanswered[kind] += 1
         else:
             self.interrupted += 1
 
@@ -155,7 +156,7 @@ class Tally:
             'stop_ms': {kind: summary(self.seconds[kind]) for kind in STOPS},
             'limits_ms': {'takeover': TAKEOVER_LIMIT * 1e3, 'stop': STOP_LIMIT * 1e3},
             'interrupted': self.interrupted,
-            'unanswered': self.unanswered,
+            'unanswered': dict(self.unanswered),
         }
 
 

@@ -183,7 +183,7 @@ def takeover(
     joint_states (the driver says no more), silence (a person who holds the deadman says no more: until nothing moves),
     estop_event, estop_service; limits_ms; largest_velocity and largest_acceleration of the commands within five ticks
     of a takeover and a release, as parts of the robot's limits; interrupted, attempts whose episode ended meanwhile;
-    unanswered, attempts that the executor did not follow within 0.5 s; fifo, whether it ran under SCHED_FIFO.
+    unanswered, attempts that the executor did not follow within 0.5 s, by kind; fifo, whether it ran under SCHED_FIFO.
     """
     from rlt_ros.bench.takeover import Plan, measure
 

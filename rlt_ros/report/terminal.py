@@ -186,5 +186,5 @@ def takeover_table(found: dict) -> Table:
     table.caption = '; '.join(
         f'{kind}: at most {number(velocity[kind], ".0%")} of the velocity limit, '
         f'{number(acceleration[kind], ".0%")} of the acceleration limit' for kind in velocity
-    ) + f'; {found["interrupted"]} interrupted, {found["unanswered"]} unanswered'  # fmt: skip
+    ) + f'; {found["interrupted"]} interrupted, {sum(found["unanswered"].values())} unanswered'  # fmt: skip
     return table

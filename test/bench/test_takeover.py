@@ -36,7 +36,7 @@ def test_an_attempt_whose_episode_ended_is_told_from_one_that_nobody_answered() 
     assert first(over, 0.01, HUMAN) is None
     tally.change('takeover', alive, 0.01, None)
     tally.change('takeover', over, 0.01, None)
-    assert (tally.unanswered, tally.interrupted) == (1, 1)
+    assert (tally.unanswered, tally.interrupted) == ({'takeover': 1}, 1)
     assert tally.result()['takeover_ms'] is None and tally.result()['largest_velocity']['takeover'] is None
 
 
