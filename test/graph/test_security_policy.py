@@ -4,7 +4,6 @@ from collections import defaultdict
 import os
 from pathlib import Path
 import re
-import signal
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -102,7 +101,7 @@ def test_the_policy_allows_what_the_nodes_do_and_nothing_else(bench: NodeBench, 
         bench.until(lambda: not any(differences().values()), timeout=120)
     except AssertionError as error:
         raise AssertionError({name: rules for name, rules in differences().items() if rules}) from error
-    assert bench.stop(bench.processes[0]) in (0, -signal.SIGINT)
+    bench.stop(bench.processes[0])
 
 
 def optional(name: str, used: Rules) -> Rules:
