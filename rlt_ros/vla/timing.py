@@ -16,7 +16,7 @@ import numpy as np
 
 from rlt_ros.errors import UserError
 from rlt_ros.graph import NodeSpec
-from rlt_ros.supervisor import environment
+from rlt_ros.supervisor import REFUSED, environment
 
 WARM_UP, CALLS = 5, 30
 TRANSPORT = 0.02  # s, allowed for the rest: camera to observation, three messages over DDS, slower calls
@@ -43,8 +43,11 @@ def measure(specs: Sequence[NodeSpec]) -> float:
     words = json.dumps({name: given[name] for name in ('vla_node', 'rl_token_node')})
     done = subprocess.run([sys.executable, '-m', 'rlt_ros.vla.timing', words], capture_output=True, text=True,
                           env=environment(os.environ))  # fmt: skip
+    if done.returncode == REFUSED:
+        raise UserError(done.stderr.strip().splitlines()[-1])
     if done.returncode:
-        raise UserError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'VLA and token do not run')
+        sys.stderr.write(done.stderr)
+        done.check_returncode()
     return float(done.stdout)
 
 
@@ -66,7 +69,7 @@ def main() -> int:
                              normalisation.read(path).hash, token_node['device'])  # fmt: skip
     except UserError as error:
         print(error, file=sys.stderr)
-        return 2
+        return REFUSED
     size, home = profile.image_size, np.array([joint.home for joint in profile.joints])
     look = Look(np.zeros((len(profile.cameras), size, size, 3), np.uint8), home, 0 * home, home)
     print(answer_time(lambda: token.encode(vla.infer([look], task.instruction).prefix)))
