@@ -1,7 +1,8 @@
 """What the robot and a person say, and how long it counts.
 
-Freshness is judged by when something came, in s of a clock that never goes back; stamps, ns of wall time, only tell
-what is out of order. All that is to stop the robot by a limit stops it at the last tick before that limit.
+Freshness is counted from when something was made, in s of a clock that never goes back: from its arrival, less what its
+stamp, ns of wall time, says that it was on its way. All that is to stop the robot by a limit stops it at the last tick
+before that limit.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,11 @@ QUIET = 0.1  # s without a word from the person: the robot holds
 RELEASED = 0.25  # s without a word from the person: control is given back
 
 
+def made(stamp: int, wall: int, now: float) -> float:
+    """When a message was made that has come `now` (wall: the same moment); one from the future was made now."""
+    return now - max(0, wall - stamp) * 1e-9
+
+
 class JointStates:
     """The measured position, and whether it may still be believed."""
 
@@ -24,7 +30,7 @@ class JointStates:
             raise ValueError(f'max_age {max_age} s must be more than the period of the commands, {period} s')
         self.names, self.max_age, self.period = names, max_age, period
         self.position: np.ndarray | None = None  # (D,) rad (grippers: m)
-        self.came, self.stamp = -math.inf, 0
+        self.made, self.stamp = -math.inf, 0
 
     def take(self, names: Sequence[str], position: Sequence[float], stamp: int, wall: int, now: float) -> None:
         """Believe a message that came `now` (wall: the same moment, ns). Raises ValueError if it is to be refused.
@@ -39,11 +45,11 @@ class JointStates:
         # one that was itself ahead was made before the clock was put back
         if stamp <= self.stamp <= wall + self.max_age * 1e9:
             raise ValueError('stamp not newer than the last')
-        self.position, self.stamp, self.came = here, stamp, now
+        self.position, self.stamp, self.made = here, stamp, made(stamp, wall, now)
 
     def age(self, now: float) -> float:
-        """s since the last ones came; inf before the first."""
-        return now - self.came
+        """s since the last ones were made; inf before the first."""
+        return now - self.made
 
     def fault(self, now: float) -> str:
         """Why the robot must hold, '' if it need not."""
@@ -62,9 +68,15 @@ class Hand:
         self.device = ''
         self._active, self._velocity, self._heard = False, np.zeros(size), -math.inf
 
-    def take(self, active: bool, velocity: Sequence[float], device: str, now: float) -> None:
-        """velocity: (D,) rad/s (m/s). Raises ValueError for one that is unusable: then the hand rests on the robot."""
-        self._active, self._heard, self.device = active, now, device
+    def take(
+        self, active: bool, velocity: Sequence[float], device: str, stamp: int, wall: int, now: float
+    ) -> None:  # fmt: skip
+        """velocity: (D,) rad/s (m/s). Raises ValueError for one that is unusable: then the hand rests on the robot.
+
+        So it does where the message was under way for long; without a stamp it was made now.
+        """
+        heard = made(stamp or wall, wall, now)
+        self._active, self._heard, self.device = active, max(heard, now - QUIET), device
         self._velocity = np.zeros(self.size)
         wanted = np.array(velocity, float)
         if active and (wanted.shape != (self.size,) or not np.isfinite(wanted).all()):

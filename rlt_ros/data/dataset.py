@@ -148,6 +148,16 @@ class Writer:
         (self.folder / 'meta' / 'info.json').write_text(json.dumps(info, indent=1))
 
 
+def lengths(folder: Path) -> list[int]:
+    """Observations of each episode of a data set, as its metadata says; raises UserError."""
+    try:
+        return pq.read_table(folder / EPISODES.format(0))['length'].to_pylist()
+    except (OSError, KeyError, pa.ArrowException):
+        raise UserError(
+            f'{folder} holds no data set (no {EPISODES.format(0)}); make one with: rlt collect --out {folder}'
+        ) from None
+
+
 def read(folder: Path) -> Iterator[Episode]:
     """The episodes of a data set in order. Raises UserError for a missing or damaged one."""
     path = folder / 'meta' / 'info.json'

@@ -146,7 +146,8 @@ class ExecutorNode(Node):
     def on_intervention(self, message: Intervention) -> None:
         try:
             with self.lock:
-                self.hand.take(message.active, message.velocity, message.device, time.monotonic())
+                stamp, wall = stamp_to_ns(message.header.stamp), time.time_ns()
+                self.hand.take(message.active, message.velocity, message.device, stamp, wall, time.monotonic())
         except ValueError as error:
             self.refuse('intervention', error)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from rlt_ros.config import RobotProfile
 from rlt_ros.control.kinematics import Kinematics, rotation_vector
-from rlt_ros.data.dataset import Episode, read
+from rlt_ros.data.dataset import Episode, lengths, read
 from rlt_ros.errors import UserError
 from rlt_ros.vla.language import tokenize
 from rlt_ros.vla.proprioception import Proprioception
@@ -66,9 +66,10 @@ def load_examples(folders: list[Path], profile: RobotProfile, horizon: int, ever
     """Every so manieth observation of data sets; raises UserError when one is of a robot of another shape."""
     kinematics = Kinematics(profile)
     feel = Proprioception(kinematics, home(profile))
-    columns: dict[str, list] = {
-        name: [] for name in ('images', 'words', 'features', 'deltas', 'goal', 'tip', 'episode')
-    }
+    columns: dict[str, list] = {name: [] for name in ('words', 'features', 'deltas', 'goal', 'tip', 'episode')}
+    # Pictures are nearly all of the memory: they go where they stay.
+    most = sum(-(-length // every) for folder in folders for length in lengths(folder))
+    images, used = np.empty((most, len(profile.cameras), *[profile.image_size] * 2, 3), np.uint8), 0
     instructions: list[str] = []
     episodes = ((folder, episode) for folder in folders for episode in read(folder))
     for number, (folder, episode) in enumerate(episodes):
@@ -82,7 +83,8 @@ def load_examples(folders: list[Path], profile: RobotProfile, horizon: int, ever
         features, deltas, goal = from_episode(episode, kinematics, feel, horizon)
         features, deltas, goal = features[::every], deltas[::every], goal[::every]
         length = len(features)
-        columns['images'].append(episode.images[::every])
+        images[used : used + length] = episode.images[::every]
+        used += length
         columns['words'].append(np.tile(tokenize(episode.instruction), (length, 1)))
         columns['features'].append(features)
         columns['deltas'].append(deltas)
@@ -93,4 +95,4 @@ def load_examples(folders: list[Path], profile: RobotProfile, horizon: int, ever
         where = ', '.join(map(str, folders))
         raise UserError(f'{where}: {len(columns["episode"])} episodes; at least {HELD_OUT} are needed')
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    return Examples(tip_in_socket=joined.pop('tip'), instructions=instructions, **joined)
+    return Examples(images=images[:used], tip_in_socket=joined.pop('tip'), instructions=instructions, **joined)

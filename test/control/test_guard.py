@@ -51,18 +51,18 @@ def test_the_estop_stays_beats_everything_and_remembers_who_was_first() -> None:
     made = guard()
     made.stop('joy')
     made.stop('service')
-    made.hand.take(True, [1.0], 'joy', 10.01)
+    made.hand.take(True, [1.0], 'joy', 0, 0, 10.01)
     assert made.holds(10.01)
     assert made.describe(executed(HOLD), CHUNK, 10.01) == (ESTOP, 'ESTOP: pressed, joy')
     assert made.describe(None, CHUNK, 10.5) == (ESTOP, 'ESTOP: pressed, joy; joint states 500 ms old')
     assert made.rearm(10.02) == 'a person has the robot (joy)'
-    made.hand.take(False, [], 'joy', 10.03)
+    made.hand.take(False, [], 'joy', 0, 0, 10.03)
     assert made.rearm(10.03) == ''
 
 
 def test_who_drives_is_said_in_a_word() -> None:
     made = guard()
-    made.hand.take(True, [1.0], 'joy', 10.0)
+    made.hand.take(True, [1.0], 'joy', 0, 0, 10.0)
     for done, line in (
         (executed(VLA), 'VLA'), (executed(ACTOR, 3, 12), 'ACTOR v12'), (executed(HUMAN, -1), 'HUMAN joy'),
         (executed(VLA, CHUNK), 'VLA: the next chunk is late'), (executed(HOLD, -1), 'HOLD: waiting for a chunk'),

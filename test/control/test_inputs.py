@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from rlt_ros.control.inputs import Hand, JointStates
+from rlt_ros.control.inputs import QUIET, Hand, JointStates
 
 PERIOD, AGE = 0.02, 0.1
 WALL = 1_700_000_000_000_000_000  # ns
@@ -22,13 +22,14 @@ def take(states: JointStates, now: float, stamp: float | None = None, **change: 
     states.take(stamp=wall if stamp is None else WALL + round(stamp * 1e9), wall=wall, now=now, **message)
 
 
-@given(st.floats(0, 1000), st.floats(0, PERIOD))
-def test_the_hold_begins_within_the_limit_wherever_ticks_fall(came: float, phase: float) -> None:
+@given(st.floats(0, 1000), st.floats(0, PERIOD), st.floats(0, AGE - PERIOD))
+def test_the_hold_begins_within_the_limit_wherever_ticks_fall(made: float, phase: float, under_way: float) -> None:
     states = joints()
-    take(states, came)
-    ticks = came + phase + PERIOD * np.arange(20)
+    take(states, made + under_way, stamp=made)
+    ticks = made + under_way + phase + PERIOD * np.arange(20)
     first = next(tick for tick in ticks if states.fault(tick))
-    assert AGE - PERIOD - 1e-9 <= first - came <= AGE + 1e-9
+    assert first - made <= max(AGE, under_way + phase) + 1e-6
+    assert first - made >= AGE - PERIOD - 1e-6
 
 
 def test_joints_are_found_by_name_and_others_left_aside() -> None:
@@ -70,23 +71,41 @@ def test_a_limit_shorter_than_a_tick_is_refused() -> None:
         JointStates(['a'], PERIOD, PERIOD)
 
 
+def push(hand: Hand, velocity: list[float], now: float, stamp: float | None = None, active: bool = True) -> None:
+    """A message that comes at `now`, stamped then or at `stamp`."""
+    wall = WALL + round(now * 1e9)
+    hand.take(active, velocity, 'joy', wall if stamp is None else WALL + round(stamp * 1e9), wall, now)
+
+
 def test_silence_holds_the_robot_at_once_and_gives_it_back_later() -> None:
     hand = Hand(2, PERIOD)
     assert hand.velocity(0.0) is None
-    hand.take(True, [1.0, -1.0], 'joy', 10.0)
+    push(hand, [1.0, -1.0], 10.0)
     assert hand.velocity(10.0).tolist() == [1.0, -1.0] and hand.velocity(10.08 - 1e-9).any()
     for silence in (0.081, 0.1, 0.24):
         assert hand.velocity(10.0 + silence).tolist() == [0.0, 0.0]
     assert hand.velocity(10.26) is None
-    hand.take(True, [1.0, -1.0], 'joy', 11.0)
-    hand.take(False, [], 'joy', 11.01)
+    push(hand, [1.0, -1.0], 11.0)
+    push(hand, [], 11.01, active=False)
     assert hand.velocity(11.01) is None
 
 
 @pytest.mark.parametrize('velocity', [[], [1.0], [1.0, 2.0, 3.0], [np.nan, 0.0], [0.0, -np.inf]])
 def test_a_hand_that_cannot_be_understood_rests_on_the_robot(velocity: list[float]) -> None:
     hand = Hand(2, PERIOD)
-    hand.take(True, [1.0, 1.0], 'joy', 1.0)
+    push(hand, [1.0, 1.0], 1.0)
     with pytest.raises(ValueError, match='2 finite numbers'):
-        hand.take(True, velocity, 'joy', 1.02)
+        push(hand, velocity, 1.02)
     assert hand.velocity(1.03).tolist() == [0.0, 0.0]
+
+
+def test_a_hand_is_as_old_as_its_message_and_one_that_was_long_under_way_holds_the_robot() -> None:
+    hand = Hand(1, PERIOD)
+    push(hand, [1.0], 10.05, stamp=10.0)
+    assert hand.velocity(10.07).any() and not hand.velocity(10.09).any()
+    push(hand, [1.0], 20.0, stamp=15.0)
+    assert hand.velocity(20.0).tolist() == [0.0], 'a person who takes over late is not ignored'
+    assert hand.velocity(20.0 + 0.25 - QUIET + 1e-3) is None
+    for stamp in (-WALL * 1e-9, 30.5):  # none at all, and of a clock that is ahead
+        push(hand, [1.0], 30.0, stamp=stamp)
+        assert hand.velocity(30.05).any()
