@@ -49,7 +49,7 @@ def collect(
 def train_vla(
     dataset: Dataset = ALL, robot: Robot = 'bimanual',
     task: Annotated[list[str], typer.Option(help='task to evaluate, name or path; may be given several times')] = TASKS,
-    out: Out = None, steps: Steps = 6000, batch: Batch = 64, every: Every = 2, seed: Seed = 0, threads: Threads = 2,
+    out: Out = None, steps: Steps = 5000, batch: Batch = 64, every: Every = 2, seed: Seed = 0, threads: Threads = 2,
 ) -> None:  # fmt: skip
     """Train the built-in VLA on demonstrations and write weights and model card."""
     from rlt_ros import config
@@ -68,7 +68,7 @@ def train_vla(
 def train_token(
     dataset: Dataset = ALL, robot: Robot = 'bimanual', out: Out = None,
     vla: Annotated[Path | None, typer.Option(help="the VLA's weights; default: the robot's own")] = None,
-    steps: Steps = 5000, batch: Batch = 24, every: Every = 6, seed: Seed = 0, threads: Threads = 2,
+    steps: Steps = 4000, batch: Batch = 24, every: Every = 6, seed: Seed = 0, threads: Threads = 2,
     context_dropout: Annotated[
         float, typer.Option(min=0, max=1, help="share of the decoder's context hidden in training")
     ] = 0.9,

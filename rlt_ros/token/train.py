@@ -21,8 +21,8 @@ LEAST_DEVIATION = 0.05  # of the deviation of an average dimension of z_rl
 class TokenTraining:
     """How the shipped weights were trained."""
 
-    steps: int = 2500
-    every: int = 3  # observations of the demonstrations: neighbours look alike
+    steps: int = 4000
+    every: int = 6  # observations of the demonstrations: neighbours look alike
     batch: int = 24
     learning_rate: float = 1e-3
     context_dropout: float = 0.9

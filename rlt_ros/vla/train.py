@@ -27,8 +27,8 @@ SHIFT = 1  # px that a camera's picture is moved at random, so that where it loo
 class VlaTraining:
     """How the shipped weights were trained."""
 
-    steps: int = 3000
-    batch: int = 48
+    steps: int = 5000
+    batch: int = 64
     every: int = 2  # observations of the demonstrations: neighbours look alike
     learning_rate: float = 1e-3
     seed: int = 0
