@@ -12,6 +12,7 @@ from rlt_ros.rl.transitions import Seen, TransitionBuilder
 
 ACTING = ('approach', 'critical')
 LIMIT = 3.0  # normalised; no chunk goes further from where the robot stands
+SETTLE = 5  # ticks of standstill that are commanded after a motion, before nothing is
 
 
 class Actor(Protocol):
@@ -50,27 +51,38 @@ class Executor:
         self.phase, self.mode = 'idle', ''
         self.log: dict[int, np.ndarray] = {}  # commands of the last ticks
         self.human = self.stopped = False
+        self.settling = 0  # ticks of standstill that are still to be commanded after an episode
         self.held = self.rests = 0  # ticks without an action; ticks with the rest of the VLA's reference
         self.clamped = dict.fromkeys(FLAGS, 0)  # ticks that the filter changed, by reason
 
     def episode(self, number: int, phase: str, mode: str, tick: int, position: np.ndarray | None) -> None:
         """The episode has changed; a new one starts from the measured position (D,). tick: the next one."""
-        starts = phase in ACTING and (self.phase not in ACTING or number != self.schedule.episode)
-        if starts:
+        if self.starts(number, phase):
             if position is None:
                 raise ValueError('an episode cannot start before the robot has said where it stands')
             self.filter.restart(position)
             self.schedule.clear(number, tick)
             self.log.clear()
+            self.settling = 0
         elif phase not in ACTING:
             self.schedule.clear(number, tick)
+            self.settling = SETTLE if self.acting else self.settling
         elif phase == 'critical' and self.phase == 'approach':
             self.schedule.not_before = tick  # what follows is the actor's
         self.phase, self.mode = phase, mode
 
+    def starts(self, number: int, phase: str) -> bool:
+        """Whether that would be the start of an episode."""
+        return phase in ACTING and (not self.acting or number != self.schedule.episode)
+
     @property
     def acting(self) -> bool:
         return self.phase in ACTING
+
+    @property
+    def stopping(self) -> bool:
+        """Whether an episode is over and the robot not yet at rest: `brake` is due."""
+        return not self.acting and self.settling > 0
 
     def choose(self, episode: int, sequence: int, seen: Seen, observed: int, now: int) -> Chunk | None:
         """Turn the state of the observation of tick `observed` into the next chunk; None if it was dropped."""
@@ -139,3 +151,10 @@ class Executor:
         for name, flag in FLAGS.items():
             self.clamped[name] += bool(flags & flag)
         return Executed(tick, command, due.source, due.policy_version, due.sequence, due.index, flags)
+
+    def brake(self, tick: int) -> Executed:
+        """Execute a tick after an episode: a ramp to standstill within the limits, then SETTLE ticks of it."""
+        here = self.filter.command
+        command, flags = self.filter(here, here)  # nothing that lags behind is caught up with any more
+        self.settling -= not self.filter.velocity.any()
+        return Executed(tick, command, HOLD, 0, 0, -1, flags)

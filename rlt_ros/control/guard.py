@@ -39,15 +39,18 @@ class Guard:
             self.estop = ''
         return wrong
 
-    def describe(self, executed: Executed | None, chunk: int, now: float) -> tuple[int, str]:
-        """State (as in ExecutorStatus.msg) and a line about it. executed: None between episodes; chunk: C."""
+    def describe(self, executed: Executed | None, chunk: int, now: float, acting: bool = True) -> tuple[int, str]:
+        """State (as in ExecutorStatus.msg) and a line about it.
+
+        executed: None while nothing is commanded; chunk: C; acting: False for the ramp after an episode.
+        """
         fault = self.fault(now)
         if self.estop:
             return ESTOP, f'ESTOP: pressed, {self.estop}' + (f'; {fault}' if fault else '')
         if executed is None:
             return IDLE, f'IDLE: {fault}' if fault else 'IDLE'
         if executed.source == HOLD:
-            return HOLD, f'HOLD: {fault or "waiting for a chunk"}'
+            return HOLD, f'HOLD: {fault or ("waiting for a chunk" if acting else "stopping after the episode")}'
         late = executed.index >= chunk
         return executed.source, {
             HUMAN: f'HUMAN {self.hand.device}'.rstrip(), ACTOR: f'ACTOR v{executed.policy_version}',

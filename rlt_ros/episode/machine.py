@@ -30,6 +30,7 @@ class Event(StrEnum):
     UNDO = 'undo'  # the label of the last episode was wrong
     ESTOP = 'estop'  # the robot stands until it is re-armed
     REARM = 'rearm'
+    LOST = 'lost'  # nobody knows what the robot did: the executor ended, fell silent or began anew
     NEXT = 'next'  # on to the next episode
     FINISH = 'finish'  # enough data
 
@@ -119,6 +120,11 @@ def advance(state: State, event: Event, stamp: int, plan: Plan, policy_ready: bo
         stopped = state if state.stopped else replace(state, stopped=True)
         now = max(stamp, state.since)  # it is meant now, whatever the clock says
         return advance(stopped, Event.ABORT, now, plan, policy_ready) if state.phase in ACTING else stopped
+    if event == Event.LOST:
+        if state.phase not in ACTING:
+            return state
+        now = max(stamp, state.since)
+        return replace(advance(state, Event.ABORT, now, plan, policy_ready), last=None)  # not to be relabelled
     if event == Event.REARM:
         return replace(state, stopped=False) if state.stopped else state
     if event in RELABELS and state.last is not None:
@@ -180,4 +186,4 @@ def adopt(state: State, episode: int, phase: str, stamp: int, plan: Plan, policy
         return found
     mode = mode_of_next(state, plan, policy_ready)
     running = replace(found, phase=Phase(phase), mode=mode, since=stamp, started=stamp, critical_since=stamp)
-    return replace(advance(running, Event.ABORT, stamp, plan, policy_ready), last=None)  # not to be relabelled
+    return advance(running, Event.LOST, stamp, plan, policy_ready)

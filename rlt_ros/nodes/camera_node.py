@@ -6,7 +6,6 @@ import threading
 import cv2
 import numpy as np
 from pydantic import Field
-from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory
@@ -16,18 +15,18 @@ from rlt_ros.camera.health import Health
 from rlt_ros.camera.joints import CommandLog, JointReader, in_order
 from rlt_ros.camera.pixels import to_square
 from rlt_ros.camera.sync import Aligned, ObservationSync, Sample
-from rlt_ros.config import Camera, RobotProfile, Strict, Task, load
+from rlt_ros.config import Camera, RobotProfile, Task, load
 from rlt_ros.msg import Observation
 from rlt_ros.ros.diagnostics import ERROR, OK, STALE, WARN, Diagnostics
 from rlt_ros.ros.images import compressed_to_rgb, image_to_rgb, numpy_to_image
+from rlt_ros.ros.lifecycle import Managed, ManagedNode
 from rlt_ros.ros.node import NANOSECONDS, fill_array, ns_to_stamp, run, stamp_to_ns
-from rlt_ros.ros.parameters import declare
 from rlt_ros.ros.qos import COMMAND, RELIABLE, SENSOR
 
 JOINTS = 'joint_states'  # name of the joint states among the sources
 
 
-class Parameters(Strict):
+class Parameters(Managed):
     """Parameters of camera_node."""
 
     robot: str = Field(default='bimanual', description='name or path of the robot profile')
@@ -38,30 +37,21 @@ class Parameters(Strict):
     loop_video: bool = Field(default=True, description='play video files again and again')
 
 
-class CameraNode(Node):
+class CameraNode(ManagedNode):
     """Everything is stamped by its driver; what has no stamp is dropped, what does not fit is marked stale."""
+
+    Parameters = Parameters
 
     def __init__(self):
         super().__init__('camera_node')
-        parameters = declare(self, Parameters)
+
+    def configure(self, parameters: Parameters) -> None:
         self.profile = profile = load(RobotProfile, parameters.robot)
         self.instruction = load(Task, parameters.task).instruction
         cv2.setNumThreads(1)  # pictures are small, and the cores belong to control and learning
-        names = [camera.name for camera in profile.cameras]
-        self.sync = ObservationSync(
-            [*names, JOINTS],
-            period=round(NANOSECONDS / profile.observation_rate),
-            max_skew=round(profile.max_skew * NANOSECONDS),
-            max_delay=round(parameters.max_delay * NANOSECONDS),
-        )
         self.joints, self.commands = JointReader(profile.joint_names), CommandLog()
-        self.health = {name: Health(name) for name in [*names, JOINTS, 'command']}
-        self.skew = dict.fromkeys([*names, JOINTS], 0.0)  # s, largest since the last report
-        self.problem, self.sent, self.stale = '', 0, 0
         self.captures: dict[str, Capture] = {}
         self.lock = threading.Lock()  # captures deliver from their own threads
-
-        self.publisher = self.create_publisher(Observation, 'observation', RELIABLE(10))
         self.diagnostics = Diagnostics(self)
         self.create_subscription(JointState, profile.joint_state_topic, self.on_joint_state, RELIABLE(10))
         if profile.command_interface == 'joint_trajectory':
@@ -69,25 +59,50 @@ class CameraNode(Node):
         else:
             self.create_subscription(Float64MultiArray, profile.command_topic, self.on_forward_command, COMMAND)
         for camera in profile.cameras:
-            self.connect(camera, parameters.loop_video)
+            if not camera.source:
+                self.subscribe(camera)
+
+    def activate(self) -> None:
+        """Begin with nothing that was seen before."""
+        profile = self.profile
+        names = [camera.name for camera in profile.cameras]
+        self.sync = ObservationSync(
+            [*names, JOINTS],
+            period=round(NANOSECONDS / profile.observation_rate),
+            max_skew=round(profile.max_skew * NANOSECONDS),
+            max_delay=round(self.parameters.max_delay * NANOSECONDS),
+        )
+        self.health = {name: Health(name) for name in [*names, JOINTS, 'command']}
+        self.skew = dict.fromkeys([*names, JOINTS], 0.0)  # s, largest since the last report
+        self.problem, self.sent, self.stale = '', 0, 0
+        self.publisher = self.create_publisher(Observation, 'observation', RELIABLE(10))
         self.create_timer(0.25 / profile.observation_rate, self.poll)
         self.create_timer(1.0, self.report)
+        for camera in profile.cameras:
+            if camera.source:
+                self.open(camera)
 
-    def connect(self, camera: Camera, loop: bool) -> None:
-        """Subscribe to a camera's topic or open its source."""
-        if camera.source:
-            def on_frame(stamp: int, rgb: np.ndarray) -> None:
-                self.take(camera.name, stamp, self.as_message(rgb, stamp, camera.name))
+    def deactivate(self) -> None:
+        for capture in self.captures.values():
+            capture.stop()
+        self.captures.clear()
 
-            capture = Capture(camera.source, on_frame, self.now, loop)
-            self.captures[camera.name] = capture
-            capture.start()
-        elif camera.topic.endswith('/compressed'):
-            self.create_subscription(
-                CompressedImage, camera.topic, lambda message: self.on_compressed(camera.name, message), SENSOR
-            )
+    def open(self, camera: Camera) -> None:
+        """Begin to read a camera's source."""
+        def on_frame(stamp: int, rgb: np.ndarray) -> None:
+            self.take(camera.name, stamp, self.as_message(rgb, stamp, camera.name))
+
+        capture = Capture(camera.source, on_frame, self.now, self.parameters.loop_video)
+        self.captures[camera.name] = capture
+        capture.start()
+
+    def subscribe(self, camera: Camera) -> None:
+        """Subscribe to a camera's topic."""
+        if camera.topic.endswith('/compressed'):
+            kind, take = CompressedImage, self.on_compressed
         else:
-            self.create_subscription(Image, camera.topic, lambda message: self.on_image(camera.name, message), SENSOR)
+            kind, take = Image, self.on_image
+        self.create_subscription(kind, camera.topic, lambda message: self.active and take(camera.name, message), SENSOR)
 
     def now(self) -> int:
         """ns of the clock that drivers stamp with."""
@@ -114,6 +129,8 @@ class CameraNode(Node):
         self.take(camera, stamp, picture)
 
     def on_joint_state(self, message: JointState) -> None:
+        if not self.active:
+            return
         stamp = stamp_to_ns(message.header.stamp)
         try:
             state = self.joints.read(stamp, message.name, message.position, message.velocity)
@@ -142,6 +159,8 @@ class CameraNode(Node):
         self.remember(command)
 
     def remember(self, command: np.ndarray) -> None:
+        if not self.active:
+            return
         now = self.now()
         with self.lock:
             self.commands.add(now, command)
@@ -225,10 +244,6 @@ class CameraNode(Node):
             self.diagnostics.add('observation', STALE if self.problem else OK, self.problem or 'OK', values)
             self.sent = self.stale = 0
             self.diagnostics.publish()
-
-    def close(self) -> None:
-        for capture in self.captures.values():
-            capture.stop()
 
 
 def main() -> int:

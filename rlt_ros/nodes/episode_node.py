@@ -7,18 +7,23 @@ import time
 from typing import Literal
 
 from pydantic import Field
-import rclpy
-from rclpy.node import Node
+from rclpy.executors import ExternalShutdownException
 from std_srvs.srv import Trigger
 
-from rlt_ros.config import Method, RobotProfile, Strict, Task, load
-from rlt_ros.episode.machine import MODES, Event, Phase, Plan, State, adopt, advance, is_finished, is_too_early
+from rlt_ros.config import Method, RobotProfile, Task, load
+from rlt_ros.episode.machine import ACTING, MODES, Event, Phase, Plan, State, adopt, advance, is_finished, is_too_early
 from rlt_ros.msg import EpisodeEvent, EpisodeState, ExecutedStep, ExecutorStatus, LearnerStatus
 from rlt_ros.report.records import read_episodes
+from rlt_ros.ros.diagnostics import OK, WARN, Diagnostics
+from rlt_ros.ros.lifecycle import Managed, ManagedNode
 from rlt_ros.ros.node import ns_to_stamp, run, stamp_to_ns
-from rlt_ros.ros.parameters import declare
 from rlt_ros.ros.qos import LATCHED, RELIABLE
 
+PERIOD = 0.02  # s
+# Calls of the timer without a word of the executor, which speaks ten times a second, until it counts as lost. Calls and
+# not seconds: when this process itself stood still, it has only not listened.
+LOST_AFTER = round(0.3 / PERIOD)
+RESET_RETRY = 2.0  # s after a reset that failed
 NEEDED = ('observation', 'vla_output', 'rl_state')  # topics without which nothing starts
 FROM_OPERATOR = {
     EpisodeEvent.START: Event.START,
@@ -32,7 +37,7 @@ FROM_OPERATOR = {
 SERVICES = (Event.START, Event.HANDOVER, Event.SUCCESS, Event.FAILURE, Event.ABORT, Event.UNDO)
 
 
-class Parameters(Strict):
+class Parameters(Managed):
     robot: str = Field(default='bimanual', description='robot profile, name or path')
     task: str = Field(default='ethernet', description='task, name or path')
     method: str = Field(default='rlt', description='method, name or path')
@@ -47,10 +52,15 @@ class Parameters(Strict):
     )
 
 
-class EpisodeNode(Node):
+class EpisodeNode(ManagedNode):
+    """Tells everybody about the episode while it is active; one that runs when it stops being that is aborted."""
+
+    Parameters = Parameters
+
     def __init__(self):
         super().__init__('episode_node')
-        self.parameters = parameters = declare(self, Parameters)
+
+    def configure(self, parameters: Parameters) -> None:
         load(RobotProfile, parameters.robot)
         self.task, self.method = load(Task, parameters.task), load(Method, parameters.method)
         self.plan = Plan(
@@ -59,45 +69,78 @@ class EpisodeNode(Node):
         )  # fmt: skip
         self.state = restored(Path(parameters.run_folder)) if parameters.run_folder else State()
         self.policy_ready = False
-        self.reset_call = None
-        self.reset_done_at: float | None = None
         self.finished_at: float | None = None
-        self.begun = False  # whether it is known what the robot does
-        self.publisher = self.create_publisher(EpisodeState, 'episode_state', LATCHED)
+        self.executor_status: ExecutorStatus | None = None
+        self.waiting = ''  # why nothing starts
+        self.diagnostics = Diagnostics(self)
         self.reset_client = self.create_client(Trigger, 'reset_robot')
         self.create_subscription(EpisodeEvent, 'episode_event', self.on_event, RELIABLE(10))
         self.create_subscription(ExecutorStatus, 'executor_status', self.on_executor, RELIABLE(10))
         self.create_subscription(LearnerStatus, 'learner_status', self.on_learner, RELIABLE(5))
-        self.step_subscription = self.create_subscription(ExecutedStep, 'executed_step', self.on_step, RELIABLE(1))
         for event in SERVICES:
             self.create_service(
                 Trigger, f'episode/{event}', lambda request, response, event=event: self.on_service(event, response)
             )
-        self.create_timer(0.02, self.on_timer)
+
+    def activate(self) -> None:
+        self.begun = False  # whether it is known what the robot does
+        self.unheard = LOST_AFTER  # calls of the timer since the executor's last word
+        self.set_up_anew()
+        self.publisher = self.create_publisher(EpisodeState, 'episode_state', LATCHED)
+        self.step_subscription = self.create_subscription(ExecutedStep, 'executed_step', self.on_step, RELIABLE(1))
+        self.create_timer(PERIOD, self.on_timer)
+        self.create_timer(1.0, self.report)
+
+    def deactivate(self) -> None:
+        if self.state.phase in ACTING:
+            self.apply(Event.LOST, time.time_ns(), 'deactivation')
+
+    def set_up_anew(self) -> None:
+        """The next reset is still to be asked for."""
+        self.reset_call, self.reset_done_at, self.reset_not_before = None, None, 0.0
 
     def on_learner(self, message: LearnerStatus) -> None:
         self.policy_ready = message.policy_version > 0
 
     def on_executor(self, message: ExecutorStatus) -> None:
-        """The executor alone knows whether the robot is stopped."""
+        """The executor alone knows whether the robot is stopped; one that began anew knows nothing of the episode."""
+        before, self.executor_status, self.unheard = self.executor_status, message, 0
+        if not self.active or not self.begun:
+            return
+        if before is not None and message.ticks < before.ticks:
+            self.lose('the executor began anew')
+        elif message.state == ExecutorStatus.INACTIVE:
+            self.lose('the executor is inactive')
         stopped = message.state == ExecutorStatus.ESTOP
-        if self.begun and stopped != self.state.stopped:
+        if stopped != self.state.stopped:
             self.apply(Event.ESTOP if stopped else Event.REARM, time.time_ns(), 'executor')
 
+    def lose(self, why: str) -> None:
+        """Nobody knows what the robot did: a running episode is aborted, and cannot be labelled anew."""
+        if self.state.phase in ACTING:
+            self.get_logger().error(f'episode {self.state.episode} is aborted: {why}')
+            self.apply(Event.LOST, time.time_ns())
+
     def on_step(self, message: ExecutedStep) -> None:
-        """What the robot does as this process starts. Nothing is told before: the robot would follow it at once."""
+        """What the robot does as this node becomes active. Nothing is told before: the robot would follow it at once.
+
+        After a pause of this node only what it does not know already is news.
+        """
         if self.begun:
             return
-        self.begun, now = True, time.time_ns()
-        self.enter(adopt(self.state, message.episode, message.phase, now, self.plan, self.policy_ready))
-        if self.state.phase == Phase.ENDED:
+        self.begun, self.waiting, before = True, '', self.state
+        self.enter(adopt(before, message.episode, message.phase, time.time_ns(), self.plan, self.policy_ready))
+        if self.state is not before and self.state.phase == Phase.ENDED:
             self.get_logger().warning(f'episode {self.state.episode} was left running: aborted')
 
     def on_event(self, message: EpisodeEvent) -> None:
-        if message.event in FROM_OPERATOR:
+        if self.active and message.event in FROM_OPERATOR:
             self.apply(FROM_OPERATOR[message.event], stamp_to_ns(message.header.stamp), message.source)
 
     def on_service(self, event: Event, response: Trigger.Response) -> Trigger.Response:
+        if not self.active:
+            response.message = f'this node is {self.label}'
+            return response
         before = self.state
         response.message = self.apply(event, time.time_ns(), 'service')
         response.success = self.state is not before
@@ -105,6 +148,9 @@ class EpisodeNode(Node):
 
     def apply(self, event: Event, stamp: int, source: str = '') -> str:
         """Let an event happen; what came of it. `source`: who says so, '' for this node itself."""
+        if event == Event.START and (why := self.blocked()):
+            self.say_waiting(why)
+            return why
         before, new = self.state, advance(self.state, event, stamp, self.plan, self.policy_ready)
         if new is before:
             early = is_too_early(before, event, stamp, self.plan)
@@ -127,8 +173,10 @@ class EpisodeNode(Node):
                 new, episode=last.episode, phase=Phase.ENDED, mode=last.mode, outcome=last.outcome, since=last.stamp
             ))  # fmt: skip
         self.publish(new)
+        if new.phase in ACTING:
+            self.waiting = ''
         if new.phase != before.phase and new.phase == Phase.RESET:
-            self.reset_call, self.reset_done_at = None, None
+            self.set_up_anew()
         elif new.phase == Phase.FINISHED:
             self.finished_at = time.monotonic()
             self.get_logger().info(f'finished after {new.stored_seconds / 60:.1f} robot minutes')
@@ -144,11 +192,21 @@ class EpisodeNode(Node):
 
     def on_timer(self) -> None:
         """What time alone brings about."""
+        self.unheard += 1
+        if not self.begun:
+            self.say_waiting('the executor executes nothing: is it active?')
+            return
+        if self.step_subscription is not None:
+            self.destroy_subscription(self.step_subscription)
+            self.step_subscription = None
+        if self.unheard >= LOST_AFTER:
+            self.lose('the executor is silent')
         state, now = self.state, time.time_ns()
         in_phase = (now - state.since) * 1e-9
         if state.phase == Phase.IDLE:
-            if self.begun and all(self.count_publishers(topic) for topic in NEEDED):
-                self.destroy_subscription(self.step_subscription)
+            if why := self.blocked():
+                self.say_waiting(why)
+            else:
                 self.apply(Event.READY, now)
         elif state.phase == Phase.RESET:
             self.reset(now)
@@ -161,23 +219,66 @@ class EpisodeNode(Node):
         elif state.phase == Phase.ENDED:
             self.apply(Event.FINISH if is_finished(state, self.plan) else Event.NEXT, now)
         elif time.monotonic() - self.finished_at > 1.0:  # everybody has heard it
-            rclpy.shutdown()
+            raise ExternalShutdownException
+
+    def blocked(self) -> str:
+        """Why no episode may start, '' if one may."""
+        if self.executor_status is None or self.unheard >= LOST_AFTER:
+            return 'the executor is silent'
+        if self.executor_status.state == ExecutorStatus.INACTIVE:
+            return 'the executor is inactive'
+        silent = [topic for topic in NEEDED if not self.count_publishers(topic)]
+        return f'nobody publishes {", ".join(silent)}' if silent else ''
+
+    def say_waiting(self, why: str) -> None:
+        """Nothing starts: a person sees why, in the log once and on /diagnostics as long as it lasts."""
+        if why and why != self.waiting:
+            self.get_logger().info(f'no episode starts: {why}')
+        self.waiting = why
 
     def reset(self, now: int) -> None:
-        """Have the scene set up, then start; where a person does it, labels anew or has pressed the E-stop, wait."""
+        """Have the scene set up once the robot stands, then start.
+
+        Where a person does it, labels anew or has pressed the E-stop, wait. A reset that fails is tried again later.
+        """
         undone = self.state.last is not None and self.state.last.undone
         if self.parameters.reset == 'person' or self.state.stopped or undone:
+            self.waiting = ''
             return
-        if self.reset_call is None:
+        why = self.blocked()
+        if why or time.monotonic() < self.reset_not_before:
+            self.say_waiting(why or self.waiting)
+        elif self.reset_call is None:
+            if self.executor_status.state != ExecutorStatus.IDLE:
+                return  # the robot comes to rest first
             if self.reset_client.service_is_ready():
                 self.reset_call = self.reset_client.call_async(Trigger.Request())
             else:
-                self.get_logger().warning('waiting for the service reset_robot', throttle_duration_sec=5.0)
+                self.say_waiting('there is no service reset_robot')
         elif self.reset_done_at is None:
             if self.reset_call.done():
-                self.reset_done_at = time.monotonic()
+                self.take_reset(self.reset_call.result())
+            elif not self.reset_client.service_is_ready():
+                self.retry_reset('the service ended before it answered')
         elif time.monotonic() - self.reset_done_at >= self.parameters.reset_seconds:
             self.apply(Event.START, now)
+
+    def take_reset(self, answer: Trigger.Response) -> None:
+        if answer.success:
+            self.reset_done_at, self.waiting = time.monotonic(), ''
+        else:
+            self.retry_reset(answer.message or 'no reason given')
+
+    def retry_reset(self, why: str) -> None:
+        self.set_up_anew()
+        self.reset_not_before = time.monotonic() + RESET_RETRY
+        self.waiting = f'reset_robot failed: {why}'
+        self.get_logger().error(f'{self.waiting}; again in {RESET_RETRY:g} s')
+
+    def report(self) -> None:
+        values = {'episode': self.state.episode, 'phase': self.state.phase.value}
+        self.diagnostics.add('', WARN if self.waiting else OK, self.waiting or self.state.phase.value, values)
+        self.diagnostics.publish()
 
 
 def restored(run_folder: Path) -> State:

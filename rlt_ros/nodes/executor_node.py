@@ -9,14 +9,12 @@ import traceback
 
 import numpy as np
 from pydantic import Field
-import rclpy
-from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from rlt_ros.config import Method, RobotProfile, Strict, load
+from rlt_ros.config import Method, RobotProfile, load
 from rlt_ros.control.executor import ACTING, Executed, Executor
 from rlt_ros.control.guard import Guard
 from rlt_ros.control.inputs import Hand, JointStates
@@ -35,9 +33,9 @@ from rlt_ros.msg import (
 )
 from rlt_ros.rl.policy import unpack
 from rlt_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics
+from rlt_ros.ros.lifecycle import Managed, ManagedNode
 from rlt_ros.ros.messages import seen_from_message
 from rlt_ros.ros.node import NANOSECONDS, fill_array, ns_to_stamp, run, stamp_to_ns
-from rlt_ros.ros.parameters import declare
 from rlt_ros.ros.qos import COMMAND, EVERY_CHANGE, LATCHED, RELIABLE, STORED
 from rlt_ros.vla import normalisation
 from rlt_ros.weights_files import path_of
@@ -47,7 +45,7 @@ STATUS_PERIOD = 0.1  # s
 CHECK_PERIOD = 0.5  # s between looks for other publishers
 
 
-class Parameters(Strict):
+class Parameters(Managed):
     robot: str = Field(default='bimanual', description='robot profile, name or path')
     method: str = Field(default='rlt', description='method, name or path')
     vla_weights: str = Field(
@@ -59,10 +57,16 @@ class Parameters(Strict):
     cpu: int = Field(default=-1, ge=-1, le=1023, description='core the process is bound to, -1: any')
 
 
-class ExecutorNode(Node):
+class ExecutorNode(ManagedNode):
+    """Commands the robot while it is active, and between episodes not at all."""
+
+    Parameters = Parameters
+
     def __init__(self):
         super().__init__('executor_node')
-        parameters = declare(self, Parameters)
+        self.pressed = ''  # an E-stop outlives a cleanup
+
+    def configure(self, parameters: Parameters) -> None:
         self.profile = profile = load(RobotProfile, parameters.robot)
         self.method = load(Method, parameters.method)
         unit = normalisation.load(path_of('vla', profile.name, parameters.vla_weights), profile)
@@ -73,22 +77,18 @@ class ExecutorNode(Node):
             raise UserError(f'robot {profile.name}: {error}') from None
         self.hand = Hand(profile.action_dim, self.core.dt)
         self.guard = Guard(self.joints, self.hand)
+        self.guard.estop = self.pressed
         self.lock = threading.Lock()
         self.policy: Policy | None = None
         self.pending_episode: EpisodeState | None = None
+        self.not_joined: int | None = None  # episode that began before this node was active
         self.refused = 0
-        self.status = ExecutorStatus(state=ExecutorStatus.IDLE, joint_state_age=-1.0)
-        period = round(NANOSECONDS / profile.control_rate)
+        self.status = ExecutorStatus(state=ExecutorStatus.INACTIVE, joint_state_age=-1.0)
+        self.broken: Exception | None = None  # what ended the loop
         self.errors = Durations(round(60 * profile.control_rate))  # of deadlines, the last minute
         self.answers = Durations(200)  # from an observation's tick to the first that its chunk can drive
-        self.step_publisher = self.create_publisher(ExecutedStep, 'executed_step', STORED)
         self.status_publisher = self.create_publisher(ExecutorStatus, 'executor_status', RELIABLE(10))
-        self.chunk_publisher = self.create_publisher(ActionChunk, 'executed_chunk', RELIABLE(5))
         self.diagnostics = Diagnostics(self)
-        trajectory = profile.command_interface == 'joint_trajectory'
-        kind = JointTrajectory if trajectory else Float64MultiArray
-        self.command_publisher = self.create_publisher(kind, profile.command_topic, COMMAND)
-        self.to_command = self.trajectory if trajectory else forward
         self.create_subscription(JointState, profile.joint_state_topic, self.on_joints, RELIABLE(10))
         self.create_subscription(RlState, 'rl_state', self.on_state, RELIABLE(10))
         self.create_subscription(EpisodeState, 'episode_state', self.on_episode, EVERY_CHANGE)
@@ -100,17 +100,51 @@ class ExecutorNode(Node):
         self.create_timer(CHECK_PERIOD, self.check)
         gc.collect()
         gc.freeze()
-        gc.disable()
         self.granted = claim(parameters.realtime_priority, parameters.lock_memory, parameters.cpu)
         say = self.get_logger().warning if self.granted.refused else self.get_logger().info
         say(f'{profile.control_rate:g} Hz, {self.granted}')
-        start = time.monotonic_ns() + period
-        self.wall = time.time_ns() - time.monotonic_ns()  # stamps are wall time, deadlines monotonic
+
+    def activate(self) -> None:
+        """Begin the loop. Raises UserError while anybody else publishes what only one may."""
+        if others := self.intruders():
+            raise UserError(f'the robot is not armed: {others}')
+        profile = self.profile
+        self.step_publisher = self.create_publisher(ExecutedStep, 'executed_step', STORED)
+        self.chunk_publisher = self.create_publisher(ActionChunk, 'executed_chunk', RELIABLE(5))
+        trajectory = profile.command_interface == 'joint_trajectory'
+        kind = JointTrajectory if trajectory else Float64MultiArray
+        self.command_publisher = self.create_publisher(kind, profile.command_topic, COMMAND)
+        self.to_command = self.trajectory if trajectory else forward
+        gc.collect()
+        gc.disable()
+        period = round(NANOSECONDS / profile.control_rate)
+        self.armed = time.monotonic_ns()
+        self.wall = time.time_ns() - self.armed  # stamps are wall time, deadlines monotonic
+        start = self.armed + period
         self.ticks = Ticks(start + self.wall, period)
         self.clock = DeadlineClock(Ticks(start, period))
-        self.running = True
-        self.loop = threading.Thread(target=self.run_loop, name='control')
+        self.pending_episode = None
+        self.leaving = False
+        self.loop = threading.Thread(target=self.run_loop, name='control', daemon=True)
         self.loop.start()
+
+    def deactivate(self) -> None:
+        """Take no more chunks, brake, hold, and only then fall silent."""
+        with self.lock:
+            self.pending_episode = None
+            self.core.episode(self.core.schedule.episode, 'idle', '', self.clock.next, None)
+            self.leaving = True
+        limits = self.core.filter
+        self.loop.join(timeout=float((limits.velocity_limit / limits.acceleration).max()) + 1.0)
+        if self.loop.is_alive():
+            self.get_logger().error('the loop does not come to its end')
+        gc.enable()
+        self.tell_inactive()
+
+    def release(self) -> None:
+        if hasattr(self, 'guard'):
+            self.pressed = self.guard.estop
+        self.policy = None
 
     # --- what comes in ---
 
@@ -129,15 +163,28 @@ class ExecutorNode(Node):
         self.get_logger().error(f'{what} refused: {why}', throttle_duration_sec=1.0)
 
     def on_episode(self, message: EpisodeState) -> None:
+        if not self.active:
+            self.not_joined = message.episode if message.phase in ACTING else None
+            return
         with self.lock:
             self.enter(message)
 
     def enter(self, message: EpisodeState) -> None:
-        """Follow the episode; a new one waits until it is known where the robot stands."""
+        """Follow the episode; a new one waits until the robot stands and it is known where.
+
+        One that began before this node was active is not joined: nobody knows what happened in it.
+        """
         self.pending_episode, self.guard.misplaced = None, ''
-        if message.phase in ACTING and self.joints.fault(time.monotonic()):
-            self.pending_episode = message
-            return
+        if self.core.starts(message.episode, message.phase):
+            before = stamp_to_ns(message.header.stamp) < self.armed + self.wall
+            if before and message.episode != self.not_joined:
+                self.not_joined = message.episode
+                self.get_logger().warning(f'episode {message.episode} is not joined: it began before this node was')
+            if message.episode == self.not_joined:
+                message = EpisodeState(episode=message.episode, phase='idle')
+            elif self.core.stopping or self.joints.fault(time.monotonic()):
+                self.pending_episode = message
+                return
         try:
             self.core.episode(message.episode, message.phase, message.mode, self.clock.next, self.joints.position)
         except ValueError as error:
@@ -218,40 +265,61 @@ class ExecutorNode(Node):
 
     def check(self) -> None:
         """Look for others that command the robot or speak for the VLA, and report."""
-        found = []
-        for topic in (self.profile.command_topic, 'rl_state'):
-            names = [f'{p.node_namespace.rstrip("/")}/{p.node_name}' for p in self.get_publishers_info_by_topic(topic)]
-            if len(names) > 1:
-                found.append(f'{len(names)} publishers on {topic}: {", ".join(sorted(names))}')
+        if self.broken is not None:
+            raise self.broken
+        others = self.intruders()
+        if others and self.active and others != self.guard.intruders:
+            # What the robot does is no longer what is recorded, and whose command it follows nobody knows.
+            self.stop_robot(others)
         with self.lock:
-            self.guard.intruders = '; '.join(found)
+            self.guard.intruders = others
             status, now = self.status, time.monotonic()
             fault, stopped = self.guard.fault(now), self.guard.estop
+        if not self.active:
+            self.tell_inactive()
         slow = ''
         if status.answer_p99 > status.answer_limit:
             slow = f'RL states take {status.answer_p99:.3f} s (p99), more than the delay, {status.answer_limit:.3f} s'
-        level = ERROR if stopped or fault else WARN if slow else OK
+        level = ERROR if stopped or fault else WARN if slow or not self.active else OK
         values = {name: getattr(status, name) for name in status.get_fields_and_field_types() if name != 'header'}
         text = '; '.join(part for part in (status.reason, slow) if part)
         self.diagnostics.add('', level, text, values | {'scheduling': self.granted})
         self.diagnostics.publish()
 
+    def intruders(self) -> str:
+        """Who else publishes what only one may; '' for nobody."""
+        found = []
+        for topic, allowed in ((self.profile.command_topic, int(self.active)), ('rl_state', 1)):
+            names = [f'{p.node_namespace.rstrip("/")}/{p.node_name}' for p in self.get_publishers_info_by_topic(topic)]
+            if len(names) > allowed:
+                found.append(f'{len(names)} publishers on {topic}: {", ".join(sorted(names))}')
+        return '; '.join(found)
+
+    def tell_inactive(self) -> None:
+        """An executor that is not active says so, and what else is wrong."""
+        with self.lock:
+            now = time.monotonic()
+            wrong = f'ESTOP: pressed, {self.guard.estop}' if self.guard.estop else self.guard.fault(now)
+            age = self.joints.age(now)
+        self.status.state, self.status.reason = ExecutorStatus.INACTIVE, f'INACTIVE: {wrong}' if wrong else 'INACTIVE'
+        self.status.joint_state_age = age if math.isfinite(age) else -1.0
+        self.status.header.stamp = ns_to_stamp(time.time_ns())
+        self.status_publisher.publish(self.status)
+
     # --- the loop ---
 
     def run_loop(self) -> None:
         try:
-            while self.running and rclpy.ok():
+            while not (self.leaving and not self.core.stopping):
                 delay = self.clock.wake_at() - time.monotonic_ns()
                 if delay > 0:
                     time.sleep(delay * 1e-9)
                 tick, error = self.clock.woke(time.monotonic_ns())
                 self.errors.add(error * 1e-9)
                 self.tick(tick, error)
-        except rclpy.handle.InvalidHandle:
-            pass  # shut down under way
-        except Exception:  # a robot must not be left without commands by a process that seems to live
+        except Exception as error:  # a robot must not be left without commands by a process that seems to live
             self.get_logger().fatal(traceback.format_exc())
-            rclpy.try_shutdown()
+            self.broken = error
 
     def tick(self, tick: int, error: int) -> None:
         now = time.monotonic()
@@ -261,8 +329,12 @@ class ExecutorNode(Node):
             if self.core.acting:
                 velocity, hold = self.hand.velocity(now), self.guard.holds(now)
                 executed = self.core.tick(tick, self.joints.position, velocity, hold)
+            elif self.core.stopping:
+                executed = self.core.brake(tick)
             phase, episode = self.core.phase, self.core.schedule.episode
-            state, reason = self.guard.describe(executed, self.method.chunk, now)
+            state, reason = self.guard.describe(executed, self.method.chunk, now, self.core.acting)
+            if executed is None and episode == self.not_joined:
+                reason += f'; episode {episode} is not joined: it began before this node was active'
         if executed is not None:
             self.command_publisher.publish(self.to_command(executed.command, tick))
         done = executed or Executed(tick, self.core.filter.command, ExecutedStep.HOLD, 0, 0, -1, 0)
@@ -311,10 +383,6 @@ class ExecutorNode(Node):
         point.time_from_start.nanosec = round(1e9 / self.profile.control_rate)
         message.points = [point]
         return message
-
-    def close(self) -> None:
-        self.running = False
-        self.loop.join(timeout=1.0)
 
 
 def forward(command: np.ndarray, tick: int) -> Float64MultiArray:

@@ -5,19 +5,18 @@ import time
 
 import numpy as np
 from pydantic import Field
-from rclpy.node import Node
 
-from rlt_ros.config import RobotProfile, Strict, load
+from rlt_ros.config import RobotProfile, load
 from rlt_ros.msg import RlState, VlaOutput
+from rlt_ros.ros.lifecycle import Managed, ManagedNode
 from rlt_ros.ros.node import fill_array, read_array, run, stamp_to_ns
-from rlt_ros.ros.parameters import declare
 from rlt_ros.ros.qos import RELIABLE, STORED
 from rlt_ros.token.backend import TokenBackend
 from rlt_ros.vla import normalisation
 from rlt_ros.weights_files import file_hash, path_of
 
 
-class Parameters(Strict):
+class Parameters(Managed):
     robot: str = Field(default='bimanual', description='robot profile, name or path')
     weights: str = Field(default='', description="weights file; empty: the robot's own")
     vla_weights: str = Field(
@@ -26,10 +25,13 @@ class Parameters(Strict):
     device: str = Field(default='cpu', description='cpu or cuda')
 
 
-class RlTokenNode(Node):
+class RlTokenNode(ManagedNode):
+    Parameters = Parameters
+
     def __init__(self):
         super().__init__('rl_token_node')
-        parameters = declare(self, Parameters)
+
+    def configure(self, parameters: Parameters) -> None:
         profile = load(RobotProfile, parameters.robot)
         path = path_of('rl_token', profile.name, parameters.weights)
         vla = path_of('vla', profile.name, parameters.vla_weights)
@@ -39,13 +41,20 @@ class RlTokenNode(Node):
         self.shape = (sizes.tokens, sizes.width)
         for _ in range(3):
             self.token.encode(np.zeros((1, *self.shape), np.float16))
-        self.publisher = self.create_publisher(RlState, 'rl_state', RELIABLE(10))
-        self.backfill_publisher = self.create_publisher(RlState, 'rl_state_backfill', STORED)
         self.create_subscription(VlaOutput, 'vla_output', self.on_output, RELIABLE(10))
         self.create_subscription(VlaOutput, 'vla_output_backfill', self.on_output, STORED)
         self.get_logger().info(f'RL token {self.token.hash[:12]} ready')
 
+    def activate(self) -> None:
+        self.publisher = self.create_publisher(RlState, 'rl_state', RELIABLE(10))
+        self.backfill_publisher = self.create_publisher(RlState, 'rl_state_backfill', STORED)
+
+    def release(self) -> None:
+        self.token = None
+
     def on_output(self, message: VlaOutput) -> None:
+        if not self.active:
+            return
         if message.vla_hash != self.vla_hash:
             self.get_logger().error(
                 f'VLA {message.vla_hash[:12]} is not the one this encoder was trained on ({self.vla_hash[:12]})',

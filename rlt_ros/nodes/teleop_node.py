@@ -5,26 +5,25 @@ import time
 
 import numpy as np
 from pydantic import Field
-from rclpy.node import Node
 from rclpy.task import Future
 from sensor_msgs.msg import JointState, Joy, JoyFeedback
 from std_srvs.srv import Trigger
 
 from rlt_ros.camera.joints import in_order
-from rlt_ros.config import RobotProfile, Strict, load
+from rlt_ros.config import RobotProfile, load
 from rlt_ros.msg import EpisodeEvent, Intervention
 from rlt_ros.ros.diagnostics import OK, WARN, Diagnostics
+from rlt_ros.ros.lifecycle import Managed, ManagedNode
 from rlt_ros.ros.node import fill_array, run
-from rlt_ros.ros.parameters import declare
 from rlt_ros.ros.qos import COMMAND, RELIABLE
 from rlt_ros.teleop.cartesian import Cartesian, Frame
-from rlt_ros.teleop.joystick import Holder, Joystick, Takeover
+from rlt_ros.teleop.joystick import RELEASED, Holder, Joystick, Takeover
 from rlt_ros.teleop.mapping import load_mapping
 
 PULSE, STRENGTH = 0.2, 0.7  # s, 0 to 1: of the rumble at takeover and hand-back
 
 
-class Parameters(Strict):
+class Parameters(Managed):
     """Parameters of teleop_node."""
 
     robot: str = Field(default='bimanual', description='name or path of the robot profile')
@@ -33,37 +32,52 @@ class Parameters(Strict):
     frame: Frame = Field(default='tool', description="of motions: each tool's own (x out of the hand) or the world's")
 
 
-class TeleopNode(Node):
+class TeleopNode(ManagedNode):
     """Publishes an Intervention per message of the controller that has the robot, and one when it falls silent.
 
     Two controllers: `joy`, and the `keyboard` of the terminal that shows the run, which sends Joy messages as well.
     """
 
+    Parameters = Parameters
+
     def __init__(self):
         super().__init__('teleop_node')
-        parameters = declare(self, Parameters)
+
+    def configure(self, parameters: Parameters) -> None:
         self.profile = profile = load(RobotProfile, parameters.robot)
-        arms = [arm.name for arm in profile.arms]
-        mappings = {'joy': parameters.joy, 'keyboard': 'keyboard'}
-        self.controllers = {
-            device: Joystick(load_mapping(name), arms, parameters.arm) for device, name in mappings.items()
-        }
+        self.controllers = self.new_controllers()
         self.holder, self.cartesian = Holder(), Cartesian(profile, parameters.frame)
         self.joints: tuple[float, JointState] | None = None
-        self.messages = dict.fromkeys(mappings, 0)
+        self.messages = dict.fromkeys(self.controllers, 0)
         self.pulse_ends: float | None = None
-        self.interventions = self.create_publisher(Intervention, 'intervention', COMMAND)
-        self.events = self.create_publisher(EpisodeEvent, 'episode_event', RELIABLE(10))
-        self.feedback = self.create_publisher(JoyFeedback, 'joy/set_feedback', RELIABLE(10))
         self.switches = {name: self.create_client(Trigger, f'executor/{name}') for name in ('estop', 'rearm')}
         self.diagnostics = Diagnostics(self)
         self.create_subscription(JointState, profile.joint_state_topic, self.on_joints, RELIABLE(1))
-        for device in mappings:
+        for device in self.controllers:
             self.create_subscription(
                 Joy, device, lambda message, device=device: self.on_joy(device, message), RELIABLE(10)
             )
+
+    def activate(self) -> None:
+        self.holder, self.controllers = Holder(), self.new_controllers()
+        self.interventions = self.create_publisher(Intervention, 'intervention', COMMAND)
+        self.events = self.create_publisher(EpisodeEvent, 'episode_event', RELIABLE(10))
+        self.feedback = self.create_publisher(JoyFeedback, 'joy/set_feedback', RELIABLE(10))
         self.create_timer(0.05, self.check)
         self.create_timer(1.0, self.report)
+
+    def deactivate(self) -> None:
+        """Give the robot back, if a person has it."""
+        if self.holder.device:
+            self.take(self.holder.device, RELEASED)
+        if self.pulse_ends is not None:
+            self.rumble(0.0)
+
+    def new_controllers(self) -> dict[str, Joystick]:
+        """Controllers of which nothing has been heard, by device; raises UserError for a wrong mapping or arm."""
+        arms = [arm.name for arm in self.profile.arms]
+        mappings = {'joy': self.parameters.joy, 'keyboard': 'keyboard'}
+        return {device: Joystick(load_mapping(name), arms, self.parameters.arm) for device, name in mappings.items()}
 
     def on_joints(self, message: JointState) -> None:
         self.joints = (time.monotonic(), message)
@@ -74,6 +88,10 @@ class TeleopNode(Node):
         takeover, events = controller.update(message.axes, message.buttons, time.monotonic())
         if controller.complaint:
             self.get_logger().error(f'{device} ignored: {controller.complaint}', throttle_duration_sec=1.0)
+        if not self.active:  # the E-stop alone is passed on
+            if 'estop' in events:
+                self.switch('estop', device)
+            return
         self.take(device, takeover)
         for event in events:
             self.get_logger().info(f'{device}: {event}')

@@ -5,13 +5,12 @@ import time
 
 import numpy as np
 from pydantic import Field
-from rclpy.node import Node
 
-from rlt_ros.config import Method, RobotProfile, Strict, Task, load
+from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.msg import EpisodeState, Observation, VlaOutput
 from rlt_ros.ros.images import image_to_rgb
+from rlt_ros.ros.lifecycle import Managed, ManagedNode
 from rlt_ros.ros.node import fill_array, ns_to_stamp, run, stamp_to_ns
-from rlt_ros.ros.parameters import declare
 from rlt_ros.ros.qos import EVERY_CHANGE, RELIABLE, STORED
 from rlt_ros.vla.backends import open_backend
 from rlt_ros.vla.builtin import Look, VlaResult
@@ -20,7 +19,7 @@ from rlt_ros.vla.pacing import Pacing
 BACKFILL_BATCH = 8  # observations at a time: a decision never waits longer for its turn
 
 
-class Parameters(Strict):
+class Parameters(Managed):
     robot: str = Field(default='bimanual', description='robot profile, name or path')
     task: str = Field(default='ethernet', description='task, name or path')
     method: str = Field(default='rlt', description='method, name or path')
@@ -28,10 +27,13 @@ class Parameters(Strict):
     device: str = Field(default='cpu', description='cpu or cuda')
 
 
-class VlaNode(Node):
+class VlaNode(ManagedNode):
+    Parameters = Parameters
+
     def __init__(self):
         super().__init__('vla_node')
-        parameters = declare(self, Parameters)
+
+    def configure(self, parameters: Parameters) -> None:
         self.profile = profile = load(RobotProfile, parameters.robot)
         self.task, method = load(Task, parameters.task), load(Method, parameters.method)
         self.vla = open_backend(parameters.weights, profile, self.task, parameters.device)
@@ -42,18 +44,23 @@ class VlaNode(Node):
         blank = Look(np.zeros((len(profile.cameras), size, size, 3), np.uint8), home, 0 * home, home)
         for count in (1, BACKFILL_BATCH, 1):  # the first passes are slow; better now than under way
             self.vla.infer([blank] * count, self.task.instruction)
-        self.publisher = self.create_publisher(VlaOutput, 'vla_output', RELIABLE(10))
-        self.backfill_publisher = self.create_publisher(VlaOutput, 'vla_output_backfill', STORED)
         self.create_subscription(Observation, 'observation', self.on_observation, RELIABLE(10))
         self.create_subscription(EpisodeState, 'episode_state', self.on_episode, EVERY_CHANGE)
-        self.create_timer(0.02, self.on_timer)
         self.get_logger().info(f'VLA {self.vla.hash[:12]} ready')
+
+    def activate(self) -> None:
+        self.publisher = self.create_publisher(VlaOutput, 'vla_output', RELIABLE(10))
+        self.backfill_publisher = self.create_publisher(VlaOutput, 'vla_output_backfill', STORED)
+        self.create_timer(0.02, self.on_timer)
+
+    def release(self) -> None:
+        self.vla = None
 
     def on_episode(self, message: EpisodeState) -> None:
         self.pacing.episode(message.episode, message.phase, message.mode, stamp_to_ns(message.header.stamp))
 
     def on_observation(self, message: Observation) -> None:
-        if message.stale:
+        if message.stale or not self.active:
             return
         try:
             look = to_look(message, self.profile)

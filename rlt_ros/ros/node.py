@@ -21,7 +21,8 @@ def run(node_class: type[Node]) -> int:
     """Start ROS, build the node, spin it until SIGINT or SIGTERM, clean up; returns the process's exit code.
 
     0: stopped when asked; 2: a UserError, printed as one line. Any other exception goes through, after the clean-up.
-    A node's optional `close()` runs before it is destroyed and may still publish.
+    A node's optional `start()` runs before it is spun, and `close()` before it is destroyed; both may publish. While a
+    node is built or says that it is `loading`, a signal interrupts that.
     """
     node, stopping = None, False
 
@@ -29,7 +30,7 @@ def run(node_class: type[Node]) -> int:
         # Ctrl-C reaches a launched node twice, by terminal and launcher: the second must not disturb the clean-up.
         nonlocal stopping
         is_first, stopping = not stopping, True
-        if is_first and node is None:
+        if is_first and (node is None or getattr(node, 'loading', False)):
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, stop)
@@ -39,6 +40,8 @@ def run(node_class: type[Node]) -> int:
         node = node_class()
         executor = EventsExecutor()
         executor.add_node(node)
+        if hasattr(node, 'start'):
+            node.start()
         # Not spin(): without a timeout, this executor is a busy loop that delivers nothing.
         while not stopping and rclpy.ok():
             executor.spin_once(timeout_sec=0.1)

@@ -30,14 +30,7 @@ def declare(node: Node, model: type[Model], on_change: Callable[[Model], None] |
 
     Raises UserError that names the parameter, its value and what is allowed, also for an unknown parameter.
     """
-    # rclpy has no public access to overrides before they are declared, and declares only with the exact type:
-    # reading them here lets `rate:=50` be a float and gives one message for everything that is wrong.
-    given = {
-        name: _plain(parameter.value)
-        for name, parameter in node._parameter_overrides.items()
-        if not name.startswith(ROS_OWN)
-    }
-    values = validate(model, given, f'{node.get_name()} parameters')
+    values = validate(model, given(node), f'{node.get_name()} parameters')
     node.declare_parameters(
         '',
         [(name, getattr(values, name), descriptor(field)) for name, field in model.model_fields.items()],
@@ -66,6 +59,17 @@ def declare(node: Node, model: type[Model], on_change: Callable[[Model], None] |
     node.add_on_set_parameters_callback(check)
     node.add_post_set_parameters_callback(apply)
     return values
+
+
+def given(node: Node) -> dict[str, Any]:
+    """What the node was started with, by parameter name; unchecked."""
+    # rclpy has no public access to overrides before they are declared, and declares only with the exact type:
+    # reading them here lets `rate:=50` be a float and gives one message for everything that is wrong.
+    return {
+        name: _plain(parameter.value)
+        for name, parameter in node._parameter_overrides.items()
+        if not name.startswith(ROS_OWN)
+    }
 
 
 def descriptor(field: FieldInfo) -> ParameterDescriptor:

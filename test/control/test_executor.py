@@ -9,7 +9,7 @@ import pytest
 
 from rlt_ros.config import Method, RobotProfile, load
 from rlt_ros.control.chunks import ACTOR, HOLD, HUMAN, VLA
-from rlt_ros.control.executor import Executor
+from rlt_ros.control.executor import SETTLE, Executor
 from rlt_ros.rl.policy import Policy
 from rlt_ros.rl.transitions import Seen
 
@@ -259,3 +259,50 @@ def test_phases_keep_or_void_what_is_in_flight() -> None:
     np.testing.assert_allclose(first.command, np.clip(elsewhere, executor.filter.lower, executor.filter.upper))
     with pytest.raises(ValueError, match='where it stands'):
         started('online').episode(2, 'critical', 'online', 0, None)
+
+
+def stop(executor: Executor, tick: int) -> list:
+    """Ticks of the ramp after an episode, until nothing is commanded any more."""
+    done = []
+    while executor.stopping:
+        done.append(executor.brake(tick + len(done)))
+        assert len(done) < 1000
+    return done
+
+
+@settings(max_examples=60, deadline=None)
+@given(push=st.lists(st.floats(-6, 6), min_size=D, max_size=D), ticks=st.integers(1, 40))
+def test_motion_ends_in_a_ramp_within_limits_and_a_hold(push: list[float], ticks: int) -> None:
+    executor = started('online')
+    commands = [HOME, *(e.command for e in run(executor, range(ticks), velocity=np.array(push)))]
+    executor.episode(1, 'ended', 'online', ticks, None)
+    assert executor.choose(1, 9, seen(1.0), ticks, ticks) is None, 'no chunk counts any more'
+    ramp = stop(executor, ticks)
+    commands += [e.command for e in ramp]
+    limit = np.array([joint.acceleration for joint in ROBOT.joints]) * executor.dt**2
+    assert (np.abs(np.diff(commands, 2, axis=0)) <= limit + 1e-9).all()
+    assert {(e.source, e.index) for e in ramp} == {(HOLD, -1)} and [e.tick for e in ramp][0] == ticks
+    assert (np.diff(commands[-SETTLE - 1 :], axis=0) == 0).all(), 'the last commands are a hold'
+
+
+def test_a_ramp_goes_the_shortest_way_and_the_next_episode_starts_where_the_robot_stands() -> None:
+    executor = started('online')
+    fast = run(executor, range(20), velocity=PUSH)[-2:]
+    speed = fast[1].command - fast[0].command
+    executor.episode(1, 'ended', 'online', 20, None)
+    executor.episode(2, 'reset', 'online', 21, None)
+    ramp = stop(executor, 20)
+    way = np.array([e.command for e in ramp]) - fast[1].command
+    assert (np.diff(way, axis=0) * np.sign(PUSH) >= -1e-12).all(), 'never back'
+    reach = executor.filter.acceleration * executor.dt**2
+    assert len(ramp) == SETTLE + np.ceil(np.abs(speed) / reach - 1e-9).max() - 1
+    executor.episode(2, 'approach', 'online', 60, HOME + 0.01)
+    assert not executor.stopping
+    np.testing.assert_array_equal(executor.tick(60, HOME + 0.01, None).command, HOME + 0.01)
+
+
+def test_before_the_first_episode_nothing_is_to_be_stopped() -> None:
+    executor = Executor(ROBOT, METHOD, SCALE)
+    assert not executor.stopping
+    executor.episode(1, 'reset', 'online', 0, None)
+    assert not executor.stopping

@@ -18,6 +18,7 @@ ALLOWED = {
     (Phase.APPROACH, Event.HANDOVER): Phase.CRITICAL,
     **{(phase, label): Phase.ENDED for phase in (Phase.APPROACH, Phase.CRITICAL) for label in LABELS},
     **{(phase, Event.ESTOP): Phase.ENDED for phase in (Phase.APPROACH, Phase.CRITICAL)},
+    **{(phase, Event.LOST): Phase.ENDED for phase in (Phase.APPROACH, Phase.CRITICAL)},
     (Phase.ENDED, Event.NEXT): Phase.RESET,
     (Phase.ENDED, Event.FINISH): Phase.FINISHED,
 }
@@ -40,7 +41,7 @@ def test_every_event_in_every_phase(phase: Phase, event: Event) -> None:
         return
     assert (after.phase, after.since) == (expected, 9 * SECOND)
     assert after.episode == (5 if expected == Phase.RESET else 4)
-    outcome = 'abort' if event == Event.ESTOP else event.value
+    outcome = 'abort' if event in (Event.ESTOP, Event.LOST) else event.value
     assert after.outcome == (outcome if expected == Phase.ENDED else '')
 
 
@@ -164,3 +165,11 @@ def test_an_interrupted_run_goes_on_where_its_file_ends(tmp_path: Path) -> None:
     state = restored(tmp_path)
     assert (state.episode, state.ended, state.stored_seconds) == (4, (1, 1, 1), pytest.approx(15))
     assert step(state, Event.READY, 0).episode == 5
+
+
+def test_an_episode_whose_executor_was_lost_is_aborted_for_good() -> None:
+    running = State(episode=3, phase=Phase.CRITICAL, mode='online', since=10 * SECOND, critical_since=10 * SECOND)
+    lost = step(running, Event.LOST, 9)
+    assert (lost.phase, lost.outcome, lost.since, lost.ended) == (Phase.ENDED, 'abort', 10 * SECOND, (0, 0, 0))
+    for label in (Event.SUCCESS, Event.UNDO):
+        assert step(lost, label, 11) is lost

@@ -9,6 +9,8 @@ import sys
 import time
 from typing import Any
 
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 import rclpy
 from rclpy.context import Context
 from rclpy.experimental.events_executor import EventsExecutor
@@ -21,7 +23,7 @@ class NodeBench:
     """A node in the test's process, in namespace /rlt, and the processes under test. Only `until` and `spin` spin."""
 
     def __init__(self, folder: Path, domain: int):
-        self.folder, self.processes = folder, []
+        self.folder, self.processes, self.clients = folder, [], {}
         self.context = Context()
         rclpy.init(args=[], context=self.context, domain_id=domain)
         self.node = rclpy.create_node('bench', namespace='rlt', context=self.context)
@@ -51,6 +53,21 @@ class NodeBench:
 
     def log(self, name: str) -> str:
         return (self.folder / f'{name}.log').read_text()
+
+    def change(self, name: str, transition: str) -> bool:
+        """Ask a node for a transition as `ros2 lifecycle set` does; whether it happened."""
+        request = ChangeState.Request(transition=Transition(label=transition))
+        return self._call(ChangeState, f'{name}/change_state', request).success
+
+    def state(self, name: str) -> str:
+        """A node's lifecycle state as `ros2 lifecycle get` tells it."""
+        return self._call(GetState, f'{name}/get_state', GetState.Request()).current_state.label
+
+    def _call(self, kind: type, service: str, request: Any) -> Any:
+        if service not in self.clients:
+            self.clients[service] = self.node.create_client(kind, service)
+        self.until(self.clients[service].service_is_ready)
+        return self.until(self.clients[service].call_async(request).result)
 
     def listen(self, kind: type, topic: str, qos: Any) -> list:
         """Messages of a topic as they come."""

@@ -1,100 +1,16 @@
 """The executor as a process: what reaches the robot, and what does not."""
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 import numpy as np
 import pytest
-from rclpy.duration import Duration
-from sensor_msgs.msg import JointState
-from std_srvs.srv import Trigger
+from robot_bench import HOME, PROFILE, Robot
 import tiny_weights
 from trajectory_msgs.msg import JointTrajectory
 import yaml
 
-from rlt_ros.config import Method, RobotProfile, load
-from rlt_ros.msg import EpisodeEvent, EpisodeState, ExecutedStep, ExecutorStatus, Intervention, RlState
-from rlt_ros.ros.node import fill_array, stamp_to_ns
-from rlt_ros.ros.qos import COMMAND, LATCHED, RELIABLE, STORED
-
-PROFILE, METHOD = load(RobotProfile, 'single_arm'), load(Method, 'rlt')
-HOME = np.array([joint.home for joint in PROFILE.joints])
-
-
-class Robot:
-    """Everything around an executor: it feels joint states, sees states and hears of the episode, as the test wants."""
-
-    def __init__(self, bench, tmp_path):
-        weights = tmp_path / 'vla.safetensors'
-        tiny_weights.save_vla(weights, PROFILE)
-        self.bench, self.feeling, self.sequence, self.human = bench, True, 0, False
-        self.delta: float | None = None  # what every state asks for, five a second
-        self.count, self.felt_at = 0, 0
-        self.position = HOME
-        self.steps = bench.listen(ExecutedStep, 'executed_step', STORED)
-        self.commands = bench.listen(JointTrajectory, PROFILE.command_topic, COMMAND)
-        self.statuses = bench.listen(ExecutorStatus, 'executor_status', RELIABLE(10))
-        self.faults = bench.listen(DiagnosticArray, '/diagnostics', RELIABLE(10))
-        self.services = {
-            name: bench.node.create_client(Trigger, f'executor/{name}') for name in ('estop', 'rearm')
-        }
-        publisher = bench.node.create_publisher
-        self.joints = publisher(JointState, PROFILE.joint_state_topic, RELIABLE(10))
-        self.states = publisher(RlState, 'rl_state', RELIABLE(10))
-        self.episode = publisher(EpisodeState, 'episode_state', LATCHED)
-        self.events = publisher(EpisodeEvent, 'episode_event', RELIABLE(10))
-        self.intervention = publisher(Intervention, 'intervention', RELIABLE(1))
-        bench.node.create_timer(0.02, self.every_tick)
-        bench.start('executor_node', robot='single_arm', vla_weights=str(weights))
-        bench.until(lambda: self.steps and self.joints.get_subscription_count())
-        bench.until(lambda: all(client.service_is_ready() for client in self.services.values()))
-
-    def every_tick(self):
-        if self.feeling:
-            self.feel()
-        self.count += 1
-        if self.delta is not None and self.count % 10 == 0:
-            self.see(self.delta)
-        if self.human:
-            self.intervention.publish(Intervention(active=True, velocity=[0.1] + [0.0] * 6, device='test'))
-
-    def feel(self, ahead=0.0, names=PROFILE.joint_names):
-        message = JointState(name=names, position=self.position.tolist())
-        message.header.stamp = (self.bench.node.get_clock().now() + Duration(seconds=ahead)).to_msg()
-        self.felt_at = stamp_to_ns(message.header.stamp)
-        self.joints.publish(message)
-
-    def call(self, name):
-        answer = self.services[name].call_async(Trigger.Request())
-        self.bench.until(answer.done)
-        return answer.result().success, answer.result().message
-
-    def says(self, line):
-        return self.statuses and self.statuses[-1].reason.startswith(line)
-
-    def level(self):
-        return self.faults and self.faults[-1].status[0].level
-
-    def drive(self):
-        """Into an episode that the VLA drives."""
-        self.enter('critical')
-        self.delta = 1.0
-        self.bench.until(lambda: self.last(ExecutedStep.VLA))
-
-    def enter(self, phase, number=1):
-        self.episode.publish(EpisodeState(episode=number, phase=phase, mode='evaluation'))
-
-    def see(self, delta, episode=1):
-        """A state whose reference chunk is to move every joint by `delta`, in action units."""
-        self.sequence += 1
-        message = RlState(episode=episode, sequence=self.sequence, horizon=20, action_dim=7)
-        message.header.stamp = self.bench.node.get_clock().now().to_msg()
-        fill_array(message, 'token', np.zeros(16))
-        fill_array(message, 'proprioception', np.zeros(19))
-        fill_array(message, 'reference', np.full((20, 7), delta))
-        fill_array(message, 'position', HOME)
-        self.states.publish(message)
-
-    def last(self, source):
-        return self.steps and self.steps[-1].source == source
+from rlt_ros.msg import EpisodeEvent, ExecutedStep, ExecutorStatus, Intervention, RlState
+from rlt_ros.ros.node import stamp_to_ns
+from rlt_ros.ros.qos import COMMAND
 
 
 @pytest.fixture
@@ -118,7 +34,8 @@ def test_only_finite_fresh_chunks_of_this_episode_move_the_robot(robot, bench):
     bench.until(lambda: robot.last(ExecutedStep.HOLD))  # the chunk and the rest of its reference are over
     assert (moved > 0).all()
     robot.enter('reset')
-    bench.until(lambda: robot.steps[-1].phase == 'reset')
+    bench.until(lambda: robot.says('IDLE'))
+    bench.spin(0.1)
     count = len(robot.commands)
     bench.spin(0.2)
     assert len(robot.commands) == count  # between episodes the robot is left alone
@@ -201,10 +118,16 @@ def test_while_somebody_else_speaks_in_its_place_it_does_nothing(robot, bench, t
     robot.drive()
     kind = RlState if topic == 'rl_state' else JointTrajectory
     other = bench.node.create_publisher(kind, topic, COMMAND)
-    bench.until(lambda: robot.says(f'HOLD: 2 publishers on {topic}: ') and '/rlt/bench' in robot.statuses[-1].reason)
+    bench.until(lambda: robot.says(f'ESTOP: pressed, 2 publishers on {topic}: '))
+    assert '/rlt/bench' in robot.statuses[-1].reason
     bench.until(lambda: robot.level() == DiagnosticStatus.ERROR)
     assert robot.last(ExecutedStep.HOLD)
+    success, message = robot.call('rearm')
+    assert not success and message.startswith(f'2 publishers on {topic}: ')
     bench.node.destroy_publisher(other)
+    bench.spin(1.0)
+    assert robot.last(ExecutedStep.HOLD)  # a person has to look first
+    assert robot.call('rearm') == (True, 'armed')
     bench.until(lambda: robot.last(ExecutedStep.VLA) and robot.level() != DiagnosticStatus.ERROR)
 
 
