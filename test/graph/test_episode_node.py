@@ -1,8 +1,10 @@
 """episode_node as a process: what ends, counts and is told, by events, services, time, and kill -9."""
 
 import json
+import signal
 import time
 
+from diagnostic_msgs.msg import DiagnosticArray
 import pytest
 from std_srvs.srv import Trigger
 import yaml
@@ -30,6 +32,7 @@ class Rest:
     def __init__(self, bench):
         self.bench, self.states = bench, []
         self.resets, self.stopped, self.executing = 0, False, True
+        self.state, self.ticks, self.refusal = ExecutorStatus.IDLE, 1000, ''  # None: the executor says nothing
         self.step = ExecutedStep(phase='idle')
         node = bench.node
         for kind, topic in ((Observation, 'observation'), (VlaOutput, 'vla_output'), (RlState, 'rl_state')):
@@ -55,13 +58,16 @@ class Rest:
 
     def on_reset(self, request, response):
         self.resets += 1
-        response.success = True
+        response.success, response.message = not self.refusal, self.refusal
         return response
 
     def tick(self):
         if self.executing:
             self.steps.publish(self.step)
-        self.status.publish(ExecutorStatus(state=ExecutorStatus.ESTOP if self.stopped else ExecutorStatus.IDLE))
+        self.ticks += 1
+        if self.state is not None:
+            state = ExecutorStatus.ESTOP if self.stopped else self.state
+            self.status.publish(ExecutorStatus(state=state, ticks=self.ticks))
 
     def phase(self):
         return self.states[-1].phase if self.states else ''
@@ -190,3 +196,80 @@ def test_after_kill_9_the_running_episode_is_aborted_and_its_number_never_comes_
     numbers = [s.episode for s in rest.states if s.phase == 'reset']
     assert numbers == [8] and rest.states[-1].robot_minutes == pytest.approx(0.25)
     assert 'episode 7 was left running: aborted' in bench.log('episode_node')
+
+
+def test_a_reset_that_fails_is_said_and_tried_again_and_nothing_starts(rest, bench):
+    rest.refusal = 'the drawer is stuck'
+    reports = bench.listen(DiagnosticArray, '/diagnostics', RELIABLE(10))
+    rest.start(reset_seconds=0.0)
+    bench.until(lambda: rest.resets >= 2)
+    assert [s.phase for s in rest.states] == ['idle', 'reset']
+    assert bench.log('episode_node').count('reset_robot failed: the drawer is stuck') >= 1
+    bench.until(lambda: any('the drawer is stuck' in s.message for m in reports for s in m.status))
+    rest.refusal = ''
+    rest.until('critical', 1)
+
+
+def test_the_reset_waits_until_the_robot_stands(rest, bench):
+    rest.state = ExecutorStatus.HOLD  # the ramp after a motion
+    rest.start(reset_seconds=0.0)
+    rest.until('reset', 1)
+    bench.spin(0.5)
+    assert not rest.resets
+    rest.state = ExecutorStatus.IDLE
+    rest.until('critical', 1)
+
+
+def fall_silent(rest):
+    rest.state = None
+
+
+def begin_anew(rest):
+    rest.ticks = 0
+
+
+def become_inactive(rest):
+    rest.state = ExecutorStatus.INACTIVE
+
+
+@pytest.mark.parametrize('happens', [fall_silent, begin_anew, become_inactive])
+def test_an_episode_whose_executor_is_lost_is_aborted_and_cannot_be_a_success(rest, bench, happens):
+    rest.start(reset='person', reset_seconds=0.0)
+    rest.until('reset', 1)
+    rest.call('start')
+    rest.until('critical', 1)
+    happens(rest)
+    rest.until('reset', 2)
+    assert rest.ends() == [(1, 'abort')] and 'episode 1 is aborted: the executor' in bench.log('episode_node')
+    assert not rest.call('success').success and not rest.call('undo').success
+    assert rest.ends() == [(1, 'abort')]
+    bench.until(lambda: rest.call('start').success is (happens is begin_anew))  # no other one starts without it
+    rest.state = ExecutorStatus.IDLE
+    bench.until(lambda: rest.phase() == 'critical' or rest.call('start').success)
+    rest.until('critical', 2)
+
+
+def test_deactivated_it_aborts_the_episode_and_goes_on_when_it_is_activated_again(rest, bench):
+    rest.start(reset_seconds=0.0)
+    rest.until('critical', 1)
+    assert bench.change('episode_node', 'deactivate')
+    bench.until(lambda: rest.ends() == [(1, 'abort')])
+    assert rest.call('start').message == 'this node is inactive'
+    resets = rest.resets
+    bench.spin(0.5)
+    assert rest.resets == resets and rest.phase() == 'ended'
+    rest.state = ExecutorStatus.INACTIVE
+    assert bench.change('episode_node', 'activate')
+    rest.until('reset', 2)
+    bench.spin(0.5)
+    assert rest.phase() == 'reset' and rest.resets == resets
+    rest.state = ExecutorStatus.IDLE
+    rest.until('critical', 2)
+
+
+def test_ctrl_c_under_way_aborts_the_episode(rest, bench):
+    process = rest.start(reset_seconds=0.0)
+    rest.until('critical', 1)
+    process.send_signal(signal.SIGINT)
+    bench.until(lambda: process.poll() == 0)
+    assert rest.ends() == [(1, 'abort')]
