@@ -79,7 +79,7 @@ class ManagedNode(LifecycleNode):
         """Name of the state: unconfigured, inactive, active, finalized, or a transition under way."""
         return self._state_machine.current_state[1]
 
-    def start(self) -> None:
+    def start_up(self) -> None:
         """Configure and activate, with autostart; raises what refused or broke it."""
         if not self.autostart:
             self.get_logger().info(f'waits: ros2 lifecycle set {self.get_fully_qualified_name()} configure')

@@ -21,7 +21,7 @@ def run(node_class: type[Node]) -> int:
     """Start ROS, build the node, spin it until SIGINT or SIGTERM, clean up; returns the process's exit code.
 
     0: stopped when asked; 2: a UserError, printed as one line. Any other exception goes through, after the clean-up.
-    A node's optional `start()` runs before it is spun, and `close()` before it is destroyed; both may publish. While a
+    A node's optional `start_up()` runs before it is spun, and `close()` before it is destroyed; both may publish. While a
     node is built or says that it is `loading`, a signal interrupts that.
     """
     node, stopping = None, False
@@ -40,8 +40,8 @@ def run(node_class: type[Node]) -> int:
         node = node_class()
         executor = EventsExecutor()
         executor.add_node(node)
-        if hasattr(node, 'start'):
-            node.start()
+        if hasattr(node, 'start_up'):
+            node.start_up()
         # Not spin(): without a timeout, this executor is a busy loop that delivers nothing.
         while not stopping and rclpy.ok():
             executor.spin_once(timeout_sec=0.1)

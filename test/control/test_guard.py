@@ -68,4 +68,5 @@ def test_who_drives_is_said_in_a_word() -> None:
         (executed(VLA, CHUNK), 'VLA: the next chunk is late'), (executed(HOLD, -1), 'HOLD: waiting for a chunk'),
     ):  # fmt: skip
         assert made.describe(done, CHUNK, 10.0) == (done.source, line)
+    assert made.describe(executed(HOLD, -1), CHUNK, 10.0, False) == (HOLD, 'HOLD: stopping after the episode')
     assert made.describe(None, CHUNK, 10.0) == (IDLE, 'IDLE')

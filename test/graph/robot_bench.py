@@ -47,7 +47,8 @@ class Robot:
         self.events = publisher(EpisodeEvent, 'episode_event', RELIABLE(10))
         self.intervention = publisher(Intervention, 'intervention', RELIABLE(1))
         bench.node.create_timer(0.02, self.every_tick)
-        self.process = bench.start('executor_node', robot=str(robot), vla_weights=str(weights))
+        self.parameters = {'robot': str(robot), 'vla_weights': str(weights)}
+        self.process = bench.start('executor_node', **self.parameters)
         bench.until(lambda: self.steps and self.joints.get_subscription_count())
         bench.until(lambda: all(client.service_is_ready() for client in self.services.values()))
 

@@ -175,3 +175,19 @@ def test_an_estop_stays_pressed_through_all_states(slow, bench):
     for transition in ('deactivate', 'cleanup', 'configure', 'activate'):
         assert bench.change('executor_node', transition)
     bench.until(lambda: slow.says('ESTOP: pressed, service'))
+
+
+def test_an_executor_that_was_killed_and_started_again_does_not_join_the_episode(slow, bench):
+    slow.process.kill()
+    slow.process.wait()
+    bench.processes.clear()
+    bench.spin(0.2)
+    count, slow.delta = len(slow.commands), 1.0
+    bench.start('executor_node', **slow.parameters)
+    bench.until(lambda: slow.says('IDLE; episode 1 is not joined'))
+    slow.enter('critical')  # a person's hand-over, say
+    bench.spin(0.5)
+    assert len(slow.commands) == count and slow.says('IDLE; episode 1 is not joined')
+    slow.human = False
+    slow.enter('approach', 2)
+    bench.until(lambda: slow.steps[-1].episode == 2)

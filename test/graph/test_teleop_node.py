@@ -149,3 +149,26 @@ def test_the_e_stop_and_the_re_arm_reach_the_executor(person, bench):
     fine[0] = True
     person.held.add(REARM)
     bench.until(lambda: person.events[-1].event == EpisodeEvent.REARM)
+
+
+def test_deactivated_it_hands_the_robot_back_and_passes_on_nothing_but_the_e_stop(person, bench):
+    calls = []
+
+    def on_estop(request, response):
+        calls.append('estop')
+        response.success = True
+        return response
+
+    bench.node.create_service(Trigger, 'executor/estop', on_estop)
+    person.axes[1] = 1.0
+    person.held.add(DEADMAN)
+    bench.until(person.moves)
+    assert bench.change('teleop_node', 'deactivate')
+    bench.until(lambda: not person.interventions[-1].active)
+    count = len(person.interventions)
+    person.held |= {SUCCESS, ESTOP}
+    bench.until(lambda: calls == ['estop'])
+    assert len(person.interventions) == count and not person.events
+    person.held.discard(ESTOP)
+    assert bench.change('teleop_node', 'activate')
+    bench.until(person.moves)
