@@ -7,7 +7,6 @@ import time
 from typing import Literal
 
 from pydantic import Field
-from rclpy.executors import ExternalShutdownException
 from std_srvs.srv import Trigger
 
 from rlt_ros.config import Method, RobotProfile, Task, load
@@ -219,7 +218,7 @@ class EpisodeNode(ManagedNode):
         elif state.phase == Phase.ENDED:
             self.apply(Event.FINISH if is_finished(state, self.plan) else Event.NEXT, now)
         elif time.monotonic() - self.finished_at > 1.0:  # everybody has heard it
-            raise ExternalShutdownException
+            self.done = True
 
     def blocked(self) -> str:
         """Why no episode may start, '' if one may."""

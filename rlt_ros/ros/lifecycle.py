@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 
@@ -50,7 +49,7 @@ class ManagedNode(LifecycleNode):
         self.autostart = validate(Managed, start, f'{name} parameters').autostart
         self.parameters: Any = None  # fixed at the start; files are read again by each configure
         self.active = False
-        self.loading = False  # a signal may interrupt
+        self.loading = self.done = False  # as `run` wants to know: a signal may interrupt; the process may end
         self._starting = False
         self._problem: Exception | None = None
         self._before_configure: Entities = {}
@@ -186,7 +185,7 @@ class ManagedNode(LifecycleNode):
         return SUCCESS
 
     def _end(self) -> None:
-        raise ExternalShutdownException
+        self.done = True
 
     def _entities(self) -> Entities:
         """What the node has created, and how it is destroyed."""

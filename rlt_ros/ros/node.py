@@ -21,8 +21,8 @@ def run(node_class: type[Node]) -> int:
     """Start ROS, build the node, spin it until SIGINT or SIGTERM, clean up; returns the process's exit code.
 
     0: stopped when asked; 2: a UserError, printed as one line. Any other exception goes through, after the clean-up.
-    A node's optional `start_up()` runs before it is spun, and `close()` before it is destroyed; both may publish. While a
-    node is built or says that it is `loading`, a signal interrupts that.
+    A node's optional `start_up()` runs before it is spun, and `close()` before it is destroyed; both may publish. It
+    says that its work is `done`; while it is `loading`, or still being built, a signal interrupts that.
     """
     node, stopping = None, False
 
@@ -43,7 +43,7 @@ def run(node_class: type[Node]) -> int:
         if hasattr(node, 'start_up'):
             node.start_up()
         # Not spin(): without a timeout, this executor is a busy loop that delivers nothing.
-        while not stopping and rclpy.ok():
+        while not (stopping or getattr(node, 'done', False)) and rclpy.ok():
             executor.spin_once(timeout_sec=0.1)
     except UserError as error:
         print(f'{node_class.__name__}: {error}', file=sys.stderr)
