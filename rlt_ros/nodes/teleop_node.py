@@ -11,10 +11,11 @@ from std_srvs.srv import Trigger
 
 from rlt_ros.camera.joints import in_order
 from rlt_ros.config import RobotProfile, load
+from rlt_ros.control.inputs import QUIET
 from rlt_ros.msg import EpisodeEvent, Intervention
 from rlt_ros.ros.diagnostics import OK, WARN, Diagnostics
 from rlt_ros.ros.lifecycle import Managed, ManagedNode
-from rlt_ros.ros.node import fill_array, run
+from rlt_ros.ros.node import fill_array, ns_to_stamp, run, stamp_to_ns
 from rlt_ros.ros.qos import COMMAND, RELIABLE
 from rlt_ros.teleop.cartesian import Cartesian, Frame
 from rlt_ros.teleop.joystick import RELEASED, Holder, Joystick, Takeover
@@ -92,7 +93,13 @@ class TeleopNode(ManagedNode):
             if 'estop' in events:
                 self.switch('estop', device)
             return
-        self.take(device, takeover)
+        now = time.time_ns()
+        stamp = min(stamp_to_ns(message.header.stamp) or now, now)
+        if (now - stamp) * 1e-9 > QUIET:
+            self.get_logger().error(
+                f'{device} comes {(now - stamp) * 1e-9:.2f} s late: the robot holds', throttle_duration_sec=1.0
+            )
+        self.take(device, takeover, stamp)
         for event in events:
             self.get_logger().info(f'{device}: {event}')
             if event != 'rearm':
@@ -110,13 +117,13 @@ class TeleopNode(ManagedNode):
         if self.pulse_ends is not None and now >= self.pulse_ends:
             self.rumble(0.0)
 
-    def take(self, device: str, takeover: Takeover) -> None:
-        """Pass on what a controller does to the robot, unless another one has it."""
+    def take(self, device: str, takeover: Takeover, stamp: int = 0) -> None:
+        """Pass on what a controller does to the robot, unless another one has it. stamp: ns, of it; 0: now."""
         had = self.holder.device
         if not self.holder.admits(device, takeover.active):
             return
         message = Intervention(active=takeover.active, device=device)
-        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.stamp = ns_to_stamp(stamp or time.time_ns())
         position = self.position() if takeover.active else None
         fill_array(message, 'velocity', self.cartesian.velocity(takeover, position))
         self.interventions.publish(message)

@@ -11,6 +11,8 @@ from pydantic import Field
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
+from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 
 from rlt_ros.config import Strict, validate
 from rlt_ros.errors import UserError
@@ -70,6 +72,22 @@ class ManagedNode(LifecycleNode):
 
     def release(self) -> None:
         pass
+
+    # --- what it creates: an executor may have taken up a call before the entity was destroyed, and make it after ---
+
+    def create_timer(self, timer_period_sec: float, callback: Callable[[], None], **options: Any) -> Timer:
+        timer = super().create_timer(timer_period_sec, lambda: callback() if timer in self.timers else None, **options)
+        return timer
+
+    def create_subscription(
+        self, msg_type: type, topic: str, callback: Callable[[Any], None], qos_profile: Any, **options: Any
+    ) -> Subscription:  # fmt: skip
+        def deliver(message: Any) -> None:
+            if subscription in self.subscriptions:
+                callback(message)
+
+        subscription = super().create_subscription(msg_type, topic, deliver, qos_profile, **options)
+        return subscription
 
     # --- who drives ---
 

@@ -1,5 +1,7 @@
 """teleop_node as a process: Joy in, Intervention, EpisodeEvent, rumble and the executor's switches out."""
 
+import time
+
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from std_srvs.srv import Trigger
 
 from rlt_ros.config import RobotProfile, load
 from rlt_ros.msg import EpisodeEvent, Intervention
+from rlt_ros.ros.node import ns_to_stamp, stamp_to_ns
 from rlt_ros.ros.qos import RELIABLE
 from rlt_ros.teleop.keyboard import KEYS
 
@@ -28,6 +31,7 @@ class Person:
         self.joy, self.keyboard = (publisher(Joy, name, RELIABLE(10)) for name in ('joy', 'keyboard'))
         self.joints = publisher(JointState, PROFILE.joint_state_topic, RELIABLE(10))
         self.feeling, self.speaking, self.keys = True, True, None
+        self.late, self.stamps = None, []  # s that its messages are on their way; None: they have no stamp
         self.process = bench.start('teleop_node')
         bench.until(lambda: self.joy.get_subscription_count() and bench.node.count_publishers('/rlt/intervention'))
         bench.node.create_timer(0.02, self.tick)
@@ -40,7 +44,11 @@ class Person:
             message.header.stamp = self.bench.node.get_clock().now().to_msg()
             self.joints.publish(message)
         if self.speaking:
-            self.joy.publish(Joy(axes=self.axes, buttons=[int(i in self.held) for i in range(21)]))
+            message = Joy(axes=self.axes, buttons=[int(i in self.held) for i in range(21)])
+            if self.late is not None:
+                message.header.stamp = ns_to_stamp(time.time_ns() - round(self.late * 1e9))
+                self.stamps.append(stamp_to_ns(message.header.stamp))
+            self.joy.publish(message)
         if self.keys is not None:
             self.keyboard.publish(Joy(buttons=[int(key in self.keys) for key in KEYS]))
 
@@ -52,6 +60,14 @@ class Person:
 @pytest.fixture
 def person(bench):
     return Person(bench)
+
+
+def test_what_a_person_does_is_as_old_as_the_message_of_the_controller(person, bench):
+    person.held.add(DEADMAN)
+    person.late = 0.05
+    bench.until(lambda: stamp_to_ns(person.interventions[-1].header.stamp) in person.stamps)
+    person.late = 0.5
+    bench.until(lambda: 'joy comes 0.5' in bench.log('teleop_node'))
 
 
 def test_takeover_label_and_hand_back(person, bench):
