@@ -30,10 +30,11 @@ SAME_ON_RESUME = ('task', 'method', 'robot', 'seed')
 def prepare(
     arguments: Mapping[str, graph.Value], method: Method | None = None,
     measure: Callable[[Sequence[graph.NodeSpec]], float] | None = None, say: Callable[[str], None] = print,
+    robot: RobotProfile | None = None,
 ) -> Path:  # fmt: skip
     """Check all configuration and make the run folder `arguments['run_folder']`: config, method, versions.
 
-    method: in place of the one that the arguments name (a variation of it). measure: tells the s that VLA and token
+    method, robot: in place of those that the arguments name (variations of them). measure: tells the s that VLA and token
     take here; where the method's delay does not cover them, the run gets a longer one, and keeps it on `resume`. None:
     the delay stays (in lock-step, inference takes no time). say: gets a line about it for a person.
     Returns its absolute path. Raises UserError, before anything is written, for wrong names or values, a folder that is
@@ -42,7 +43,7 @@ def prepare(
     values = {**graph.defaults(), **arguments}
     folder = Path(str(values['run_folder'])).expanduser().resolve()
     values['run_folder'] = str(folder)
-    profile, task = load(RobotProfile, str(values['robot'])), load(Task, str(values['task']))
+    profile, task = robot or load(RobotProfile, str(values['robot'])), load(Task, str(values['task']))
     method = method or load(Method, str(values['method']))
     check_fit(profile, method)
     specs = graph.nodes(as_run(values, folder))

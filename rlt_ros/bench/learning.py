@@ -7,7 +7,9 @@ import time
 
 import torch
 
-from rlt_ros.bench.lockstep import LockStep, Result, open_lockstep
+from rlt_ros.bench.lockstep import Result, open_lockstep
+from rlt_ros.bench.parts import RLT, Parts
+from rlt_ros.bench.trace import Trace
 from rlt_ros.config import Method, RobotProfile, Task
 from rlt_ros.rl import checkpoint
 from rlt_ros.rl.learner import Learner
@@ -57,17 +59,16 @@ class Recorder:
 
 def learn(
     profile: RobotProfile, task: Task, method: Method, minutes: float, seed: int, folder: Path,
-    report: Callable[[float, str], None], final_episodes: int = 0, token: bool = True,
-) -> LockStep:  # fmt: skip
+    report: Callable[[float, str], None], final_episodes: int = 0, parts: Parts = RLT, stiff: bool = True,
+) -> Recorder:  # fmt: skip
     """Evaluate the VLA, warm up, learn for `minutes` of robot time; report(robot minutes, note) after each episode.
 
-    Then, without noise and from starts that were not learned from, `final_episodes` of the actor, and as many with
-    stiffer contact and a smaller time step: who has learned to push through a soft wall shows there. token: whether
-    the actor-critic sees z_rl.
+    Then, without noise and from starts that were not learned from, `final_episodes` of the actor, and (stiff) as many
+    with stiffer contact and a smaller time step: who has learned to push through a soft wall shows there.
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    runner = open_lockstep(profile, task, method, [seed, LEARNING], token=token)
+    runner = open_lockstep(profile, task, method, [seed, LEARNING], parts=parts)
     learner, recorder = runner.learner(seed), Recorder(folder, profile.control_rate, method)
     for _ in range(method.evaluation_episodes):
         recorder.add('evaluation', runner.episode('evaluation', noise=False))
@@ -94,10 +95,22 @@ def learn(
                f'{result.steps} steps, {learner.agent.updates} updates')  # fmt: skip
     checkpoint.write(folder / 'checkpoints' / 'learner.safetensors', learner)
     checkpoint.replace(folder / 'checkpoints' / 'actor.safetensors', learner.packed())
-    for mode, physics in (('final', SOFT), ('stiff', STIFF)):
-        again = open_lockstep(profile, task, method, [seed, FINAL], physics, token)
+    for mode, physics in (('final', SOFT), ('stiff', STIFF))[: 1 + stiff]:
+        again = open_lockstep(profile, task, method, [seed, FINAL], physics, parts)
         again.use(learner)
-        for number in range(final_episodes):
-            recorder.add(mode, again.episode('online', noise=False), learner)
-            report(recorder.minutes, f'{mode}: episode {number + 1} of {final_episodes}')
-    return runner
+        drive = lambda watch: again.episode('online', noise=False, watch=watch)  # noqa: B023, E731
+        evaluate(drive, mode, final_episodes, recorder, report, learner)
+    return recorder
+
+
+def evaluate(
+    drive: Callable[[Callable], Result], mode: str, episodes: int, recorder: Recorder,
+    report: Callable[[float, str], None], learner: Learner | None = None,
+) -> None:  # fmt: skip
+    """Record episodes of one who drives, from the starts as they come; the final ones tick by tick in trace.npy."""
+    trace = Trace()
+    for number in range(episodes):
+        recorder.add(mode, drive(trace.watch), learner)
+        report(recorder.minutes, f'{mode}: episode {number + 1} of {episodes}')
+    if mode == 'final':
+        trace.save(recorder.folder / 'trace.npy')

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from rlt_ros.bench.image_encoder import ImageEncoder
+from rlt_ros.bench.parts import RLT, BlindToReference, LatencyUnaware, Parts, WithoutPassThrough
 from rlt_ros.config import Method, RobotProfile, Task, check_fit
 from rlt_ros.control.executor import Executor
 from rlt_ros.errors import UserError
+from rlt_ros.rl.actor_critic import ActorCritic
 from rlt_ros.rl.learner import Learner
 from rlt_ros.rl.networks import Sizes
 from rlt_ros.rl.policy import unpack
@@ -25,6 +28,7 @@ from rlt_ros.vla.builtin import BuiltinBackend, Look
 from rlt_ros.weights_files import path_of
 
 BATCH = 16
+SCOUT = 1_000_003  # seed of episodes that only show what pictures look like
 LONGEST = 1_000_000  # ticks of an episode, so that every observation of a run has its number
 
 
@@ -46,37 +50,41 @@ class Result:
 class LockStep:
     def __init__(
         self, profile: RobotProfile, task: Task, method: Method, vla: BuiltinBackend,
-        token: TokenBackend | None,
-        seed: int | list[int], physics: Physics = SOFT,
+        token: TokenBackend | ImageEncoder | None,
+        seed: int | list[int], physics: Physics = SOFT, parts: Parts = RLT,
     ):  # fmt: skip
         check_fit(profile, method)
         self.profile, self.task, self.method, self.vla, self.token = profile, task, method, vla, token
         self.world = World(profile, task, seed, physics)
         noise_seed = int(np.random.default_rng(seed).integers(2**31))
         self.executor = Executor(profile, method, vla.unit.scale, noise_seed)
-        self.builder = TransitionBuilder(method, vla.unit.scale, profile.stride)
+        builder = TransitionBuilder if parts.latency_aware else LatencyUnaware
+        self.builder = self.executor.builder = builder(method, vla.unit.scale, profile.stride)
+        self.parts = parts
         self.dt = 1.0 / profile.control_rate
-        rest = vla.state_size + method.delay * profile.action_dim
+        rest = vla.state_size + (method.delay * profile.action_dim if parts.latency_aware else 0)
         self.sizes = Sizes(token.size if token else 0, rest, method.chunk * profile.action_dim)
         self.episodes = 0
 
     def learner(self, seed: int) -> Learner:
-        return Learner(self.method, self.sizes, seed)
+        return Learner(self.method, self.sizes, seed, ActorCritic if self.parts.pass_through else WithoutPassThrough)
 
     def use(self, learner: Learner) -> None:
         """Let the actor as it is now drive."""
         version = learner.publish()
-        self.executor.actor = unpack(
-            version.weights, version.version, version.sha256, self.sizes.state, self.sizes.chunk
-        )
+        self._drive(version.weights, version.version, version.sha256)
 
     def use_saved(self, path: Path) -> None:
         """Let the actor that a run saved drive; raises UserError."""
         try:
             data = path.read_bytes()
-            self.executor.actor = unpack(data, 1, hashlib.sha256(data).hexdigest(), self.sizes.state, self.sizes.chunk)
+            self._drive(data, 1, hashlib.sha256(data).hexdigest())
         except (OSError, ValueError) as error:
             raise UserError(f'{path} holds no actor for this robot and method: {error}') from None
+
+    def _drive(self, weights: bytes, version: int, sha256: str) -> None:
+        actor = unpack(weights, version, sha256, self.sizes.state, self.sizes.chunk)
+        self.executor.actor = actor if self.parts.pass_through else BlindToReference(actor)
 
     def see(self, looks: list[Look]) -> list[Seen]:
         """RL states of some observations."""
@@ -84,7 +92,10 @@ class LockStep:
         for start in range(0, len(looks), BATCH):
             some = looks[start : start + BATCH]
             result = self.vla.infer(some, self.task.instruction)
-            tokens = self.token.encode(result.prefix) if self.token else np.zeros((len(some), 0), np.float32)
+            if isinstance(self.token, ImageEncoder):
+                tokens = self.token.encode(np.stack([look.images for look in some]))
+            else:
+                tokens = self.token.encode(result.prefix) if self.token else np.zeros((len(some), 0), np.float32)
             seen += [
                 Seen(tokens[i], result.proprioception[i], result.reference[i], some[i].position)
                 for i in range(len(some))
@@ -144,12 +155,31 @@ class LockStep:
 
 def open_lockstep(
     profile: RobotProfile, task: Task, method: Method, seed: int | list[int], physics: Physics = SOFT,
-    token: bool = True,
+    parts: Parts = RLT,
 ) -> LockStep:  # fmt: skip
-    """A runner with the robot's shipped VLA and, unless one wants to see what is without it, its RL token."""
+    """A runner with the robot's shipped VLA and its RL token, or what `parts` has in place of it."""
     vla = open_backend('', profile, task)
-    encoder = TokenBackend(path_of('rl_token', profile.name), vla.hash, vla.unit.hash) if token else None
-    return LockStep(profile, task, method, vla, encoder, seed, physics)
+    encoder: TokenBackend | ImageEncoder | None = None
+    if parts.sees == 'token':
+        encoder = TokenBackend(path_of('rl_token', profile.name, parts.weights), vla.hash, vla.unit.hash)
+    elif parts.sees == 'images':
+        encoder = ImageEncoder(profile, parts.weights)
+        if not encoder.trained:
+            encoder.network.standardise(_pictures(LockStep(profile, task, method, vla, None, SCOUT)))
+    return LockStep(profile, task, method, vla, encoder, seed, physics, parts)
+
+
+def _pictures(runner: LockStep) -> np.ndarray:
+    """(T, N, S, S, 3) what the cameras see in some episodes of the VLA."""
+    images: list[np.ndarray] = []
+
+    def watch(world: World, tick: int, last: bool = False) -> None:
+        if tick % runner.method.chunk == 0:
+            images.append(world.images())
+
+    for _ in range(4):
+        runner.episode('evaluation', noise=False, watch=watch)
+    return np.stack(images)
 
 
 def throughput(results: list[Result], rate: float) -> float:

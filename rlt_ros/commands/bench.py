@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 import typer
 
+from rlt_ros.commands import bench_cells
+
 Task = Annotated[str, typer.Option(help='task, name or path')]
 Method = Annotated[str, typer.Option(help='method, name or path')]
 Robot = Annotated[str, typer.Option(help='robot profile, name or path')]
@@ -17,11 +19,11 @@ def add(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help='Measure, as fast as the machine goes.')
     group.callback()(lambda: None)
     group.command('learning')(learning)
-    group.command('study')(study)
     group.command('learner')(learner)
     group.command('control')(control)
     group.command('latency')(latency)
     group.command('takeover')(takeover)
+    bench_cells.add(group)
     app.add_typer(group, name='bench')
 
 
@@ -52,39 +54,6 @@ def learning(
         learn(*models, minutes, seed, folder, lambda at, note: bars.update(bar, completed=round(at, 1), note=note),
               final)
     report_on(folder, Console())
-
-
-def study(
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help='seeds 0, 1, ... of the method as it is')] = 5,
-    minutes: Annotated[float, typer.Option(min=0.1, max=10000, help='robot minutes of each')] = 18.0,
-    vary: Annotated[str, typer.Option(help='variations to run beside it: all, or names separated by commas')] = 'all',
-    vary_seeds: Annotated[int, typer.Option(min=1, max=1000, help='seeds of each variation')] = 1,
-    vary_minutes: Annotated[float, typer.Option(min=0.1, max=10000, help='robot minutes of each variation')] = 9.0,
-    final: Annotated[int, typer.Option(min=1, max=10000, help='episodes of each learned policy')] = 50,
-    workers: Annotated[int, typer.Option(min=1, max=256, help='processes at a time, one core each')] = 2,
-    folder: Annotated[Path, typer.Option(help='of the runs; what is finished there is kept')] = Path('runs/study'),
-    page: Annotated[Path | None, typer.Option(help='page (.md) to write the results to, with images beside it')] = None,
-) -> None:  # fmt: skip
-    """Learn in lock-step over seeds and variations of the method, and show what each part is worth."""
-    from rlt_ros.bench import study as cells_of
-    from rlt_ros.data.progress import progress
-    from rlt_ros.report.study import write_study
-
-    names = [n for n in cells_of.VARIATIONS if n != 'rlt'] if vary == 'all' else [n for n in vary.split(',') if n]
-    cells = [cells_of.Cell('rlt', seed, minutes, final, folder / f'rlt-{seed}') for seed in range(seeds)]
-    for name in names:
-        cells_of.varied('rlt', name)
-        cells += [cells_of.Cell(name, s, vary_minutes, final, folder / f'{name}-{s}') for s in range(vary_seeds)]
-    with progress() as bars:
-        rows = {cell.name: bars.add_task(cell.name, total=cell.minutes, note='waits') for cell in cells}
-        failed = cells_of.run(cells, workers, lambda cell, at, note: bars.update(
-            rows[cell.name], completed=round(at, 1), note=note))
-    console = Console()
-    for path in write_study(folder, cells, page):
-        console.print(str(path), soft_wrap=True, highlight=False)
-    for name, why in failed.items():
-        console.print(f'{name} failed: {why}', soft_wrap=True, highlight=False)
-    raise typer.Exit(1 if failed else 0)
 
 
 def learner(

@@ -24,6 +24,9 @@ def view(
     ] = ['ethernet'],  # noqa: B006
     robot: Annotated[str, typer.Option(help='robot profile, name or path')] = 'bimanual',
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    compare: Annotated[
+        Path | None, typer.Option(metavar='RUN', help='of a lock-step run: the VLA beside what it learned, one start')
+    ] = None,
 ) -> None:
     """Record what the simulated robot does: an audience's view, and what its cameras see."""
     from rlt_ros import config
@@ -31,6 +34,12 @@ def view(
     from rlt_ros.sim.film import film
     from rlt_ros.sim.picture import picture
 
+    if compare is not None:
+        from rlt_ros.bench.compare import compare as film_both
+        from rlt_ros.commands.report import find
+
+        Console().print(str(film_both(find(compare), out)))
+        return
     profile, tasks = config.load(config.RobotProfile, robot), [config.load(config.Task, name) for name in task]
     if out.suffix in ('.png', '.jpg'):
         picture(profile, tasks, seed, out)

@@ -17,7 +17,7 @@ T_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # Student's t fo
 
 
 class Cell(Protocol):
-    """What is needed of a cell of rlt_ros.bench.study."""
+    """What is needed of a cell of rlt_ros.bench.cells."""
 
     variation: str
     seed: int

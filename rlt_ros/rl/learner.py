@@ -33,10 +33,10 @@ def sizes_of(transition: Transition) -> Sizes:
 class Learner:
     """Adds transitions, updates as far as the data allows, and gives out versions of the actor."""
 
-    def __init__(self, method: Method, sizes: Sizes, seed: int = 0):
+    def __init__(self, method: Method, sizes: Sizes, seed: int = 0, agent: type[ActorCritic] = ActorCritic):
         self.method, self.sizes = method, sizes
         half = method.token_precision == 'bfloat16'
-        self.agent = ActorCritic(method, sizes, seed, half)
+        self.agent = agent(method, sizes, seed, half)
         self.replay = Replay(method, sizes, seed + 1, half)
         self.version = 0
         self.learning = False

@@ -1,0 +1,53 @@
+"""A video of the frozen VLA beside what a run learned, from one start."""
+
+from pathlib import Path
+
+import numpy as np
+
+from rlt_ros.bench.learning import FINAL
+from rlt_ros.bench.lockstep import open_lockstep
+from rlt_ros.bench.parts import Parts
+from rlt_ros.bench.variations import VARIATIONS
+from rlt_ros.config import Method, RobotProfile, Task, validate
+from rlt_ros.errors import UserError
+from rlt_ros.report.records import read_object
+from rlt_ros.sim.film import RATE, Film
+from rlt_ros.sim.world import World
+
+
+def compare(run: Path, out: Path, episode: int = 1) -> Path:
+    """Film one episode of both from the same start; raises UserError for a folder without a learned policy.
+
+    episode: which start of the run's final evaluation, counted from 1; the VLA and the policy drive without noise.
+    """
+    config = read_object(run / 'config.yaml')
+    models = [validate(model, config.get(kind) or {}, f'{run / "config.yaml"}: {kind}')
+              for model, kind in ((RobotProfile, 'robot'), (Task, 'task'), (Method, 'method'))]  # fmt: skip
+    cell = read_object(run / 'cell.json')
+    seed = int((config.get('arguments') or {}).get('seed', 0))
+    learned = VARIATIONS[cell['variation']].parts if cell else Parts()
+    if learned.weights or cell.get('weights'):
+        raise UserError(f'{run} was computed with weights of its own: it cannot be filmed')
+    films = []
+    for mode, caption in (('evaluation', 'VLA'), ('online', 'RLT')):
+        film = Film(out)
+        runner = open_lockstep(*models, [seed, FINAL], parts=learned if mode == 'online' else Parts(sees='nothing'))
+        if mode == 'online':
+            runner.use_saved(run / 'checkpoints' / 'actor.safetensors')
+        every = round(runner.profile.control_rate / RATE)
+        for _ in range(episode - 1):  # the starts before this one
+            runner.world.reset()
+
+        def watch(world: World, tick: int, last: bool = False) -> None:
+            if tick % every == 0 or last:  # noqa: B023
+                state = ' - done' if last and world.success() else ' - not done' if last else ''
+                film.add(world, f'{caption}   {tick / runner.profile.control_rate:4.1f} s{state}')  # noqa: B023
+
+        runner.episode(mode, noise=False, watch=watch)
+        runner.world.close()
+        films.append(film)
+    length = max(len(film.frames) for film in films) + RATE
+    both = Film(out)
+    both.frames = [np.hstack([film.frames[min(i, len(film.frames) - 1)] for film in films]) for i in range(length)]
+    both.close()
+    return out

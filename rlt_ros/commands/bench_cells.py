@@ -1,0 +1,281 @@
+"""rlt bench tasks, ablations, study: many lock-step runs, each computed once, in parallel over Ray; and agreement."""
+
+from collections.abc import Iterable, Sequence
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from rich.console import Console
+import typer
+
+if TYPE_CHECKING:
+    from rlt_ros.bench.cells import Cell
+
+Seeds = Annotated[int, typer.Option(min=1, max=1000, help='seeds 0, 1, ... of each')]
+Minutes = Annotated[float, typer.Option('--robot-minutes', min=0.01, max=10000, help='robot minutes to learn from')]
+Episodes = Annotated[int, typer.Option(min=1, max=10000, help='of each final evaluation, from new starts')]
+Setting = Annotated[
+    Literal['critical', 'full'], typer.Option(help='the critical phase alone, or the whole task (<task>_full)')
+]
+Workers = Annotated[int, typer.Option(min=1, max=4096, help='cells at a time, a core each')]
+Address = Annotated[str, typer.Option(help='of a Ray cluster on the same file system and version; empty: this machine')]
+Page = Annotated[Path | None, typer.Option(help='page (.md) to write the results to, with images beside it')]
+Robot = Annotated[str, typer.Option(help='robot profile, name or path')]
+Folder = Annotated[Path, typer.Option(help='of the runs; what is finished there is kept')]
+
+
+def add(group: typer.Typer) -> None:
+    group.command()(tasks)
+    group.command()(ablations)
+    group.command()(study)
+    group.command()(encoder)
+    group.command()(agreement)
+
+
+def tasks(
+    methods: Annotated[str, typer.Option(help='of vla, teleop, rlt: all, or separated by commas')] = 'all',
+    tasks: Annotated[str, typer.Option(help='all, or names separated by commas')] = 'all',
+    setting: Setting = 'critical',
+    seeds: Seeds = 3,
+    robot_minutes: Minutes = 18.0,
+    episodes: Episodes = 50,
+    workers: Workers = 2,
+    address: Address = '',
+    folder: Folder = Path('runs/tasks'),
+    page: Page = None,
+    video: Annotated[bool, typer.Option(help='film the VLA beside RLT on each task')] = True,
+    robot: Robot = 'bimanual',
+) -> None:
+    """The frozen VLA, a person and RLT on every task, from the same starts."""
+    from rlt_ros.bench import tasks as plan
+    from rlt_ros.report.comparison import by_task, table, write_comparison
+
+    drivers = plan.drivers_of(methods)
+    chosen, lack = plan.tasks_of(tasks, setting)
+    cells = plan.comparison(drivers, chosen, setting, seeds, robot_minutes, episodes, folder.resolve(), robot)
+    for cell in cells:
+        cell.models()
+    trouble = [f'{name} has no full setting' for name in lack]
+    done, failed = compute(cells, workers, address)
+    trouble += failed
+    console = Console()
+    if done:
+        films = filmed(done, folder, trouble) if video else []
+        for task, some in by_task(done).items():
+            show(task, table(some), console)
+        told(done, write_comparison(folder, done, films, page) + films, console)
+    end(trouble, console)
+
+
+def ablations(
+    variations: Annotated[str, typer.Option(help='what to take out: all, or names separated by commas')] = 'all',
+    task: Annotated[str, typer.Option(help='name or path')] = 'ethernet',
+    setting: Setting = 'critical',
+    seeds: Seeds = 2,
+    robot_minutes: Minutes = 9.0,
+    episodes: Episodes = 50,
+    weights: Annotated[list[str] | None, typer.Option(
+        help='NAME=FILE: weights of no-context-dropout (rlt train token --context-dropout 0), or of image-encoder '
+        '(rlt bench encoder; random without)')] = None,
+    workers: Workers = 2,
+    address: Address = '',
+    folder: Folder = Path('runs/ablations'),
+    page: Page = None,
+    robot: Robot = 'bimanual',
+) -> None:  # fmt: skip
+    """RLT without one of its parts each: token, chunk, BC, pass-through, dropout, latency awareness, stride."""
+    from rlt_ros.bench import tasks as plan
+    from rlt_ros.bench.variations import VARIATIONS
+    from rlt_ros.report.comparison import table, write_ablations
+
+    cells, lack = plan.ablations(variations, task, setting, seeds, robot_minutes, episodes, folder.resolve(), robot,
+                                 plan.weights_of(weights or []))  # fmt: skip
+    console = Console()
+    for name in lack:
+        console.print(f'{name} is left out: give --weights {name}=FILE, {VARIATIONS[name].weights}', soft_wrap=True,
+                      highlight=False)
+    done, trouble = compute(cells, workers, address)
+    if done:
+        about = {cell.variation: VARIATIONS[cell.variation].about for cell in done if cell.driver == 'rlt'}
+        show(task, table(done), console)
+        told(done, write_ablations(folder, done, about, page, lack), console)
+    end(trouble, console)
+
+
+def study(
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help='seeds 0, 1, ... of the method as it is')] = 5,
+    minutes: Annotated[float, typer.Option(min=0.1, max=10000, help='robot minutes of each')] = 18.0,
+    vary: Annotated[str, typer.Option(help='variations to run beside it: all, or names separated by commas')] = 'all',
+    vary_seeds: Annotated[int, typer.Option(min=1, max=1000, help='seeds of each variation')] = 1,
+    vary_minutes: Annotated[float, typer.Option(min=0.1, max=10000, help='robot minutes of each variation')] = 9.0,
+    final: Annotated[int, typer.Option(min=1, max=10000, help='episodes of each learned policy')] = 50,
+    workers: Workers = 2,
+    address: Address = '',
+    folder: Folder = Path('runs/study'),
+    page: Page = None,
+) -> None:
+    """Learn in lock-step over seeds and variations of the method, and show what each part is worth."""
+    from rlt_ros.bench.cells import Cell
+    from rlt_ros.bench.variations import VARIATIONS
+    from rlt_ros.report.study import write_study
+
+    names = [n for n in VARIATIONS if n != 'rlt' and not VARIATIONS[n].weights_needed] if vary == 'all' else [
+        n for n in vary.split(',') if n]  # fmt: skip
+    cells = [Cell('rlt', seed, minutes, final, folder.resolve() / f'rlt-{seed}', thorough=True)
+             for seed in range(seeds)]
+    for name in names:
+        cells += [Cell(name, s, vary_minutes, final, folder.resolve() / f'{name}-{s}', thorough=True)
+                  for s in range(vary_seeds)]
+        cells[-1].models()
+    done, trouble = compute(cells, workers, address)
+    console = Console()
+    told(done, write_study(folder, done, page), console)
+    end(trouble, console)
+
+
+def encoder(
+    dataset: Annotated[Path, typer.Option(help='demonstrations (rlt collect)')] = Path('datasets/ethernet'),
+    out: Annotated[Path, typer.Option(help='weights file')] = Path('runs/image_encoder.safetensors'),
+    steps: Annotated[int, typer.Option(min=1, max=1_000_000)] = 1500,
+    batch: Annotated[int, typer.Option(min=1, max=4096)] = 32,
+    every: Annotated[int, typer.Option(min=1, max=1000, help='every so manieth observation')] = 4,
+    threads: Annotated[int, typer.Option(min=1, max=256)] = 2,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    robot: Robot = 'bimanual',
+) -> None:
+    """Train the image encoder that an ablation has in place of the RL token, on demonstrations."""
+    import torch
+
+    from rlt_ros.bench.image_encoder import AHEAD, train
+    from rlt_ros.config import RobotProfile, load
+    from rlt_ros.data.progress import progress
+    from rlt_ros.vla import normalisation
+    from rlt_ros.vla.examples import load_examples
+    from rlt_ros.weights_files import path_of
+
+    torch.set_num_threads(threads)
+    profile = load(RobotProfile, robot)
+    unit = normalisation.load(path_of('vla', profile.name), profile)
+    examples = load_examples(dataset, profile, AHEAD, every)
+    with progress() as bars:
+        bar = bars.add_task('training the image encoder', total=steps, note='')
+        found = train(profile, unit, examples, steps, batch, seed, out,
+                      lambda step, loss: bars.update(bar, completed=step, note=f'loss {loss:.3f}'))
+    Console().print(f'{out}: held-out loss {found["held_out_loss"]:.3f} (a constant has 1)', highlight=False)
+
+
+def agreement(
+    run: Annotated[Path | None, typer.Option(help='run whose saved actor drives; default: the frozen VLA')] = None,
+    episodes: Annotated[int, typer.Option(min=2, max=10000, help='in each; live they take real time')] = 30,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: Annotated[bool, typer.Option('--json', help='print one JSON object only')] = False,
+    task: Annotated[str, typer.Option(help='task, name or path')] = 'ethernet',
+    method: Annotated[str, typer.Option(help='method, name or path; of a run: its own')] = 'rlt',
+    robot: Robot = 'bimanual',
+) -> None:
+    """Whether lock-step and the live graph agree: one policy, the same starts; exit code 1 where they do not."""
+    from rlt_ros import config
+    from rlt_ros.bench.agreement import LEAST_P, Plan, measure
+    from rlt_ros.commands.report import find
+    from rlt_ros.data import card
+    from rlt_ros.data.progress import progress
+    from rlt_ros.report.cells import spread
+
+    plan = Plan(episodes, seed, robot, task, method, None if run is None else find(run))
+    models = config.load(config.RobotProfile, robot), config.load(config.Task, task), plan.chosen()
+    with progress() as bars:
+        bar = bars.add_task('episodes', total=2 * episodes, note='')
+        found = measure(plan, lambda done, note: bars.update(bar, completed=done, note=note))
+    found |= {'machine': card.machine(), 'config_hash': config.config_hash(*models)}
+    if as_json:
+        print(json.dumps(found, indent=1))
+        raise typer.Exit(0 if found['agree'] else 1)
+    from rich.table import Table
+
+    shown = Table('', 'success (95 %)', 'median steps', box=None, padding=(0, 3, 0, 0))
+    for i, name in enumerate(('lock-step', 'live')):
+        shown.add_row(name, spread(found['success_rate'][i], found['success_ci'][i], '.0%'),
+                      spread(found['median_steps'][i], None, '.0f'))
+    shown.add_row('live minus lock-step', spread(found['success_difference'], found['success_difference_ci'], '+.0%'),
+                  '' if found['median_difference_ci'] is None else
+                  '{:+.0f} to {:+.0f}'.format(*found['median_difference_ci']))  # fmt: skip
+    p = found['mann_whitney_p']
+    shown.caption = (f'{"they agree" if found["agree"] else "THEY DIFFER"}: agreement means that the interval of the '
+                     f'success rates holds 0, and p of the steps ({spread(p, None, ".3f")}, Mann and Whitney) is not '
+                     f'below {LEAST_P}')  # fmt: skip
+    Console().print(shown)
+    raise typer.Exit(0 if found['agree'] else 1)
+
+
+def compute(cells: 'Sequence[Cell]', workers: int, address: str) -> 'tuple[list[Cell], list[str]]':
+    """Compute cells with a bar each and one for all; returns those that are there then, and what went wrong."""
+    from rlt_ros.bench.cells import DONE, run
+    from rlt_ros.data.progress import progress
+
+    work = {cell.name: (cell.minutes if cell.driver == 'rlt' else 0.0) + cell.episodes / 15 for cell in cells}
+    at, ended_so_far, few = dict.fromkeys(work, 0.0), set(), len(cells) <= 24
+    with progress() as bars:
+        bars.speed_estimate_period = 600.0  # s: cells are slow and unlike each other
+        whole = bars.add_task('all', total=round(sum(work.values()), 1), note='')
+        rows = {cell.name: bars.add_task(cell.name, total=work[cell.name], note='waits', visible=few)
+                for cell in cells}  # fmt: skip
+
+        def report(cell: 'Cell', minutes: float, note: str) -> None:
+            ended = note in ('finished', 'failed', 'was there', 'left alone')
+            at[cell.name] = work[cell.name] if ended else min(minutes, work[cell.name])
+            bars.update(rows[cell.name], completed=round(at[cell.name], 1), note=note, visible=few or not ended)
+            ended_so_far.update([cell.name] if ended else [])
+            bars.update(whole, completed=round(sum(at.values()), 1), note=f'{len(ended_so_far)} of {len(cells)} cells')
+
+        failed = run(list(cells), workers, report, address)
+    done = [cell for cell in cells if cell.name not in failed and (cell.folder / DONE).is_file()]
+    return done, [f'{name} failed: {why}' for name, why in failed.items()]
+
+
+def filmed(done: 'Sequence[Cell]', folder: Path, trouble: list[str]) -> list[Path]:
+    """A video for each task of which RLT has learned: of its first seed."""
+    from rlt_ros.bench.compare import compare
+    from rlt_ros.report.comparison import by_task
+
+    videos = []
+    for task, some in by_task(done).items():
+        run = next((cell.folder for cell in some if cell.driver == 'rlt'), None)
+        if run is None:
+            continue
+        out = folder / 'videos' / f'{task}.mp4'
+        newest = (run / 'finished.json').stat().st_mtime
+        if not out.is_file() or out.stat().st_mtime < newest:
+            try:
+                compare(run, out)
+            except Exception as error:  # a video must not cost the results
+                trouble.append(f'video of {task} failed: {error}')
+                continue
+        videos.append(out)
+    return videos
+
+
+def show(task: str, rows: list[tuple[str, list[str]]], console: Console) -> None:
+    from rich.table import Table
+
+    from rlt_ros.report.comparison import HEADER
+
+    shown = Table(task, *HEADER, box=None, padding=(0, 2, 0, 0))
+    for name, texts in rows:
+        shown.add_row(name, *texts)
+    console.print(shown)
+
+
+def told(done: 'Sequence[Cell]', files: Iterable[Path], console: Console) -> None:
+    """Print where the files are, and what it cost."""
+    from rlt_ros.report.cells import cost, cost_line, results
+
+    if found := cost(results(done)):
+        console.print(cost_line(found), soft_wrap=True, highlight=False)
+    for path in files:
+        console.print(str(path), soft_wrap=True, highlight=False)
+
+
+def end(trouble: list[str], console: Console) -> None:
+    for line in trouble:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    raise typer.Exit(1 if trouble else 0)

@@ -1,0 +1,159 @@
+"""Pictures of the comparison on several tasks, and of ablations on one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+import numpy as np
+
+from rlt_ros.report import behaviour
+from rlt_ros.report.behaviour import by_label
+from rlt_ros.report.cells import Cell, final, pooled
+from rlt_ros.report.plots import INK, RLT, SIZE, VLA, style
+from rlt_ros.report.study import band, curve, grid_of
+from rlt_ros.report.study_plots import OTHERS
+
+COLORS = {'vla': VLA, 'teleop': '#c2571a', 'rlt': RLT}
+
+
+def write(folder: Path, figures: dict[str, Figure]) -> list[Path]:
+    place = folder / 'plots'
+    place.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        FigureCanvasAgg(figure)
+        figure.savefig(place / name, dpi=SIZE // 2, facecolor='white')
+    return [place / name for name in figures]
+
+
+def of_comparison(tasks: dict[str, Sequence[Cell]]) -> dict[str, Figure]:
+    """All pictures of a comparison; tasks: cells by task."""
+    drawn = {'final.png': finals(tasks), 'steps.png': steps(tasks)}
+    if any(cell.driver == 'rlt' for cells in tasks.values() for cell in cells):
+        drawn['throughput.png'] = learning(tasks)
+    for task, cells in tasks.items():
+        drawn[f'behaviour-{task}.png'] = behaviour.figure(by_label(cells), COLORS, task)
+    return drawn
+
+
+def panels(tasks: dict[str, Sequence[Cell]], title: str, height: float) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with a panel for each task, two in a row."""
+    columns = min(2, len(tasks))
+    rows = -(-len(tasks) // columns)
+    figure = Figure(figsize=(4.8 * columns, height * rows + 0.6), layout='constrained')
+    figure.suptitle(title, color=INK, fontsize=13)
+    grid = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for axes in grid[len(tasks) :]:
+        axes.set_axis_off()
+    for axes, task in zip(grid, tasks, strict=False):
+        axes.set_title(task, color=INK, fontsize=10)
+        style(axes)
+    return figure, dict(zip(tasks, grid, strict=False))
+
+
+def finals(tasks: dict[str, Sequence[Cell]]) -> Figure:
+    """Success and throughput of the final episodes with 95 % intervals."""
+    figure = Figure(figsize=(7.2, 5.6), layout='constrained')
+    figure.suptitle('Final episodes, 95 % intervals', color=INK, fontsize=13)
+    rows = figure.subplots(2, 1, sharex=True)
+    names = list(dict.fromkeys(name for cells in tasks.values() for name in by_label(cells)))
+    for axes, measure, interval, ylabel in (
+        (rows[0], 'success_rate', 'success_ci', 'success rate'),
+        (rows[1], 'throughput_per_10min', 'throughput_per_10min_ci', 'successes per 10 min'),
+    ):
+        for i, cells in enumerate(tasks.values()):
+            for name, some in by_label(cells).items():
+                found, at = pooled(some), i + 0.25 * (names.index(name) - (len(names) - 1) / 2)
+                value, (low, high) = found[measure] or 0.0, found[interval] or (0.0, 0.0)
+                axes.bar(at, value, 0.22, color=COLORS.get(name, RLT), label=name if i == 0 else None)
+                axes.errorbar(at, value, [[max(0, value - low)], [max(0, high - value)]], color=INK, lw=1.2, capsize=3)
+        axes.set_ylabel(ylabel)
+        style(axes)
+    rows[1].set_xticks(range(len(tasks)), list(tasks))
+    figure.legend(*rows[0].get_legend_handles_labels(), frameon=False, loc='outside lower center', ncols=3, fontsize=9)
+    return figure
+
+
+def level(axes: Axes, cells: Sequence[Cell], name: str) -> None:
+    """Throughput of who does not learn, with its interval, as a line across."""
+    found = pooled(cells)
+    if found['throughput_per_10min'] is None:
+        return
+    axes.axhspan(*found['throughput_per_10min_ci'], color=COLORS[name], alpha=0.13, lw=0)
+    axes.axhline(found['throughput_per_10min'], color=COLORS[name], lw=1.6, ls=(0, (5, 2)), label=name)
+
+
+def course(axes: Axes, cells: Sequence[Cell], color: str, name: str, every: bool = True) -> None:
+    """Throughput while learning over robot minutes: mean over seeds, its 95 % band, and every seed."""
+    grid = grid_of(cells)
+    values = np.stack([curve(cell, grid)['throughput'] for cell in cells])
+    there = ~np.isnan(values).any(0)
+    mean, half = band(values[:, there])
+    if every:
+        axes.fill_between(grid[there], mean - half, mean + half, color=color, alpha=0.18, lw=0)
+        for row in values:
+            axes.plot(grid, row, color=color, lw=0.7, alpha=0.35)
+    axes.plot(grid[there], mean, color=color, lw=2.0, label=f'{name} ({len(cells)})')
+
+
+def learning(tasks: dict[str, Sequence[Cell]]) -> Figure:
+    """Throughput over robot minutes, task by task, beside those who do not learn."""
+    figure, grid = panels(tasks, 'Successes per 10 min while learning, mean and 95 % band over seeds', 2.8)
+    for task, axes in grid.items():
+        for name, cells in by_label(tasks[task]).items():
+            if name == 'rlt':
+                course(axes, cells, RLT, name)
+            else:
+                level(axes, cells, name)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel('robot minutes', fontsize=9)
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def steps(tasks: dict[str, Sequence[Cell]]) -> Figure:
+    """Control steps to success in the final episodes."""
+    figure, grid = panels(tasks, 'Control steps to success, final episodes', 2.4)
+    for task, axes in grid.items():
+        groups = {name: [e['steps'] for cell in cells for e in final(cell) if e['outcome'] == 'success']
+                  for name, cells in by_label(tasks[task]).items()}  # fmt: skip
+        bins = np.linspace(0, max((max(values) for values in groups.values() if values), default=10) * 1.02, 31)
+        for name, values in groups.items():
+            if values:
+                axes.hist(values, bins=bins, color=COLORS.get(name, RLT), alpha=0.55, density=True,
+                          label=f'{name}: median {np.median(values):.0f}')
+                axes.axvline(np.median(values), color=COLORS.get(name, RLT), lw=1.8)
+        axes.set_yticks([])
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def of_ablations(cells: Sequence[Cell]) -> dict[str, Figure]:
+    """Throughput while learning, and final success and throughput, of RLT without one part each."""
+    groups = by_label(cells)
+    others = [name for name in groups if name not in COLORS]
+    colors = COLORS | {name: OTHERS[i % len(OTHERS)] for i, name in enumerate(others)}
+    figure = Figure(figsize=(9.6, 5.2), layout='constrained')
+    figure.suptitle('What each part is worth', color=INK, fontsize=13)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    for i, (name, some) in enumerate(groups.items()):
+        if name == 'vla':
+            level(left, some, name)
+        else:
+            course(left, some, colors[name], name, every=name == 'rlt')
+        found = pooled(some)
+        value, (low, high) = found['throughput_per_10min'] or 0.0, found['throughput_per_10min_ci'] or (0.0, 0.0)
+        right.errorbar(value, -i, xerr=[[max(0, value - low)], [max(0, high - value)]], fmt='o', ms=5, capsize=3,
+                       color=colors[name])  # fmt: skip
+        right.annotate(f'{found["success_rate"]:.0%}', (max(value, high), -i), (6, 0), textcoords='offset points',
+                       va='center', fontsize=8, color=INK)  # fmt: skip
+    left.set(xlabel='robot minutes', ylabel='successes per 10 min, while learning')
+    left.set_ylim(bottom=0)
+    right.set_yticks([-i for i in range(len(groups))], list(groups))
+    right.set(xlabel='final successes per 10 min, 95 %; success rate beside it')
+    right.set_xlim(left=0)
+    for axes in (left, right):
+        style(axes)
+    left.legend(frameon=False, fontsize=8, ncols=2)
+    return {'ablations.png': figure}

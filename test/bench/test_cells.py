@@ -1,0 +1,172 @@
+"""Cells are computed once, one that fails takes no other with it, and what a killed benchmark finished is kept."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+import json
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+from rlt_ros import cli
+from rlt_ros.bench import cells, trace
+from rlt_ros.bench.cells import Cell
+from rlt_ros.config import Method, Task, load
+from rlt_ros.errors import UserError
+from rlt_ros.report.cells import results
+from rlt_ros.report.study import band, curve, describe_cell, write_study
+
+
+def quick(folder: Path, **changes: object) -> Cell:
+    """The shipped networks, but hardly any episodes, all very short."""
+    method, task = folder / 'quick.yaml', folder / 'short.yaml'
+    few = {'evaluation_episodes': 1, 'warmup_episodes': 1, 'first_updates': 2, 'hidden': 16, 'batch': 8}
+    method.write_text(yaml.safe_dump(load(Method, 'rlt').model_dump() | few))
+    task.write_text(yaml.safe_dump(load(Task, 'ethernet').model_dump() | {'time_limit': 0.5}))
+    made = Cell('rlt', 0, 0.02, 1, folder / 'study' / 'rlt-0', method=str(method), task=str(task), thorough=True)
+    return replace(made, **changes)
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> Cell:
+    return quick(tmp_path)
+
+
+@pytest.fixture(scope='module')
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Cell], dict, list[tuple[str, str]]]]:
+    """Four cells, one of which cannot be computed, and what was said meanwhile."""
+    first = quick(tmp_path_factory.mktemp('cells'))
+    there = [first]
+    for name, changes in {
+        'delay-6-0': {'variation': 'delay-6', 'task': 'nothing'}, 'no-token-0': {'variation': 'no-token'},
+        'vla-0': {'driver': 'vla'}, 'teleop-0': {'driver': 'teleop', 'episodes': 2},
+    }.items():  # fmt: skip
+        there.append(replace(first, folder=first.folder.with_name(name), **changes))
+    notes: list[tuple[str, str]] = []
+    failed = cells.run(there, 1, lambda one, at, note: notes.append((one.name, note)))
+    yield there, failed, notes
+
+
+def test_a_failed_cell_is_named_and_the_others_are_computed(computed: tuple) -> None:
+    there, failed, notes = computed
+    assert list(failed) == ['delay-6-0'] and 'task "nothing" does not exist' in failed['delay-6-0']
+    for name in ('rlt-0', 'no-token-0', 'vla-0', 'teleop-0'):
+        assert (name, 'finished') in notes
+    modes = [json.loads(line)['mode'] for line in (there[0].folder / 'episodes.jsonl').read_text().splitlines()]
+    assert modes[:2] == ['evaluation', 'warmup'] and modes[-2:] == ['final', 'stiff'] and 'online' in modes
+    rows = results([one for one in there if one.name not in failed])
+    assert [(r['method'], r['episodes']) for r in rows] == [('rlt', 1), ('no-token', 1), ('vla', 1), ('teleop', 2)]
+    for row in rows:
+        assert row['cost']['simulated_minutes'] > 0 and row['cost']['peak_memory_mb'] > 50
+        assert row['config_hash'] and row['packages']['rlt_ros'] and row['machine']['cores']
+    assert rows[0]['robot_minutes'] >= 0.02 and rows[2]['robot_minutes'] == 0
+
+
+def test_what_is_finished_is_not_computed_again(computed: tuple) -> None:
+    there, failed, _ = computed
+    good = [one for one in there if one.name not in failed]
+    before = [(one.folder / 'episodes.jsonl').read_text() for one in good]
+    notes: list[tuple[str, str]] = []
+    assert not cells.run(good, 1, lambda one, at, note: notes.append((one.name, note)))
+    assert notes == [(one.name, 'was there') for one in good]
+    assert [(one.folder / 'episodes.jsonl').read_text() for one in good] == before
+
+
+@pytest.mark.parametrize(('changes', 'named'), [
+    ({'minutes': 5.0}, 'minutes 0.02, not 5.0'), ({'variation': 'delay-0'}, "variation 'rlt', not 'delay-0'"),
+])  # fmt: skip
+def test_a_cell_of_another_configuration_is_named_and_left_alone(computed: tuple, changes: dict, named: str) -> None:
+    one = replace(computed[0][0], **changes)
+    before = (one.folder / 'episodes.jsonl').read_text()
+    failed = cells.run([one], 1, lambda *_: None)
+    assert named in failed['rlt-0'] and 'remove it, or choose another folder' in failed['rlt-0']
+    assert (one.folder / 'episodes.jsonl').read_text() == before
+
+
+def test_a_cell_of_another_version_is_named(computed: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, '__version__', '99.0')
+    with pytest.raises(UserError, match=r"another configuration or version \(rlt_ros '.*', not '99.0'\)"):
+        cells.is_finished(computed[0][0])
+
+
+def test_all_drivers_start_from_the_same_states(computed: tuple) -> None:
+    starts = {one.name: trace.read(one.folder / 'trace.npy')[0][0, 0] for one in computed[0] if one.name != 'delay-6-0'}
+    assert len(set(starts.values())) == 1, starts
+    first, second = trace.read(computed[0][-1].folder / 'trace.npy')
+    assert first.shape == (26, 3) and first[0, 1] == 0 < first[1:, 1].max(), 'every tick and the end, with its speed'
+
+
+def test_the_study_reads_its_cells(computed: tuple) -> None:
+    first, broken, other = computed[0][:3]
+    page = first.folder.parent / 'page.md'
+    files = write_study(first.folder.parent, [first, broken, other], page)
+    assert {file.name for file in files} == {'study.json', 'curves.png', 'calibration.png', 'variations.png', 'page.md'}
+    assert '| rlt, seed 0 |' in page.read_text() and '| no-token, seed 0 |' in page.read_text()
+    row = describe_cell(first)
+    assert row['rlt']['episodes'] == row['stiff']['episodes'] == row['vla']['episodes'] == 1
+    assert row['config_hash'] == describe_cell(other)['config_hash'], 'the token is no part of the method'
+
+
+def test_only_one_computes_in_a_folder(tmp_path: Path) -> None:
+    with cells.alone({tmp_path}), pytest.raises(UserError, match='another benchmark computes in'):
+        with cells.alone({tmp_path}):
+            pass
+    with cells.alone({tmp_path}):
+        pass
+
+
+def test_after_kill_9_the_finished_cells_stay_and_the_rest_is_computed(tmp_path: Path) -> None:
+    quick(tmp_path)
+    arguments = ['bench', 'tasks', '--methods', 'teleop,vla', '--tasks', str(tmp_path / 'short.yaml'), '--seeds', '1',
+                 '--episodes', '2', '--workers', '1', '--folder', str(tmp_path / 'runs'), '--no-video']  # fmt: skip
+    teleop, vla = (tmp_path / 'runs' / f'short-critical-{name}-0' for name in ('teleop', 'vla'))
+    process = subprocess.Popen([sys.executable, '-P', '-m', 'rlt_ros.cli', *arguments], start_new_session=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        wait_for(lambda: (vla / 'cell.json').is_file() or process.poll() is not None)
+        assert process.poll() is None and (teleop / 'finished.json').is_file() and not (vla / 'finished.json').exists()
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    before = (teleop / 'episodes.jsonl').read_text()
+    assert cli.main(arguments) == 0
+    assert (teleop / 'episodes.jsonl').read_text() == before and (vla / 'finished.json').is_file()
+    rows = json.loads((tmp_path / 'runs' / 'results.json').read_text())
+    assert [(row['method'], row['episodes']) for row in rows] == [('teleop', 2), ('vla', 2)]
+
+
+def wait_for(condition: object, patience: float = 240.0) -> None:
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, 'nothing happened'
+        time.sleep(0.02)
+
+
+def test_a_cluster_that_is_not_there_is_named(cell: Cell) -> None:
+    with pytest.raises(UserError, match='no Ray cluster at 127.0.0.1:1'):
+        cells.run([cell], 1, lambda *_: None, '127.0.0.1:1')
+
+
+def test_curve_is_of_the_last_episodes_before_each_minute(cell: Cell) -> None:
+    cell.folder.mkdir(parents=True)
+    with (cell.folder / 'episodes.jsonl').open('w') as file:
+        for number in range(1, 31):  # six a minute: the first ten fail
+            outcome = 'success' if number > 10 else 'timeout'
+            file.write(json.dumps({'episode': number, 'mode': 'online', 'outcome': outcome, 'steps': 500,
+                                   'seconds': 10.0, 'robot_minutes': number / 6}) + '\n')  # fmt: skip
+    found = curve(cell, np.array([0.5, 1.0, 2.0, 5.0]))
+    assert np.isnan(found['success'][0]), 'three episodes are too few'
+    np.testing.assert_allclose(found['success'][1:], [0.0, 2 / 12, 1.0])
+    np.testing.assert_allclose(found['throughput'][1:], [0.0, 10.0, 60.0])
+
+
+def test_band_is_students_interval() -> None:
+    mean, half = band(np.array([[1.0], [2.0], [3.0]]))
+    assert mean[0] == 2 and half[0] == pytest.approx(4.30 * 1.0 / np.sqrt(3))
+    assert band(np.array([[5.0]]))[1][0] == 0
