@@ -226,6 +226,7 @@ def cluster(address: str, workers: int) -> Iterator:
     local = {}
     if not address:
         os.environ['RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'] = '0'  # what makes Ray bind to loopback, on Linux as well
+        os.environ['RAY_worker_niceness'] = '0'  # its workers would stand back behind everything else
         local = {'num_cpus': workers, 'include_dashboard': False, 'object_store_memory': 80 * 2**20}
     import ray
 
