@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 import resource
 import shutil
+import socket
 import time
 
 import numpy as np
@@ -33,8 +34,9 @@ from rlt_ros.weights_files import file_hash, path_of
 DRIVERS = ('vla', 'teleop', 'rlt')
 SETTINGS = ('critical', 'full')
 POLL = 1.0  # s
+PATIENCE = 10.0  # s to reach a cluster
 DONE = 'finished.json'
-PERSON = 8  # beside the run's seed: the person's hand
+HAND = 8  # beside the run's seed: the person's
 Report = Callable[['Cell', float, str], None]
 
 
@@ -100,12 +102,13 @@ def is_finished(cell: Cell) -> bool:
     return True
 
 
-class Teleoperation:
+class Person:
     """The scripted person at the task, as LockStep is the robot's side."""
 
     def __init__(self, profile: RobotProfile, task: Task, seed: int):
-        self.world, self.limit = World(profile, [seed, FINAL]), round(task.time_limit * profile.control_rate)
-        self.random = np.random.default_rng([seed, FINAL, PERSON])
+        self.world = World(profile, [seed, FINAL], scene_name=task.scene)
+        self.limit = round((task.handover_after + task.time_limit) * profile.control_rate)
+        self.random = np.random.default_rng([seed, FINAL, HAND])
         self.dt = 1.0 / profile.control_rate
 
     def episode(self, watch: Callable) -> Result:
@@ -162,7 +165,7 @@ def driving(
 ) -> Callable[[Callable], Result]:
     """Episodes of the frozen VLA or of the person, from the starts of RLT's final evaluation with that seed."""
     if driver == 'teleop':
-        return Teleoperation(profile, task, seed).episode
+        return Person(profile, task, seed).episode
     runner: LockStep = open_lockstep(profile, task, method, [seed, FINAL], parts=Parts(sees='nothing'))
     return lambda watch: runner.episode('evaluation', noise=False, watch=watch)
 
@@ -231,8 +234,11 @@ def cluster(address: str, workers: int) -> Iterator:
     import ray
 
     try:
+        if ':' in address:  # where nobody listens, Ray itself would try for minutes
+            host, port = address.removeprefix('ray://').rsplit(':', 1)
+            socket.create_connection((host, int(port)), PATIENCE).close()
         ray.init(address or 'local', log_to_driver=False, logging_level='ERROR', **local)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(f'no Ray {f"cluster at {address}" if address else "on this machine"}: {first}') from None
     try:

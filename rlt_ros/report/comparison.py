@@ -69,9 +69,9 @@ def write_comparison(folder: Path, cells: Sequence[Cell], videos: list[Path], pa
         return [path, *plots]
     lines = [
         '# The frozen VLA, a person and RLT', '',
-        f'Written by `./rlt bench tasks --page {page}` from its runs, in lock-step. All three start from the same '
-        'states, which nobody learned from; the person is the scripted teleoperator that also gives the '
-        'demonstrations, RLT the policy at the end, without noise. Intervals are 95 %: '
+        f'Written by `./rlt bench tasks --page docs/{page.name}` from its runs, in lock-step. All three '
+        'start from the same states, which nobody learned from; the person is the scripted teleoperator that also '
+        'gives the demonstrations, RLT the policy at the end, without noise. Intervals are 95 %: '
         "Wilson's for success over all episodes, bootstrap over seeds and episodes for the rest. *Passes* is the robot "
         'minute (median over seeds; learning episodes with noise, warm-up included) at which the last 20 learning '
         'episodes reach the throughput of the other. Approach is the mean tool speed before the first contact, retries '
@@ -79,11 +79,11 @@ def write_comparison(folder: Path, cells: Sequence[Cell], videos: list[Path], pa
     ]  # fmt: skip
     for task, some in tasks.items():
         lines += [f'## {task}', '', *markdown_table('', table(some))]
-        lines += [f'![What each does differently on {task}](images/tasks-behaviour-{task}.png)\n']
-        lines += [f'[VLA and RLT side by side](images/tasks-{v.name})\n' for v in videos if v.stem == task]
+        lines += [f'![What each does differently on {task}](images/comparison-behaviour-{task}.png)\n']
+        lines += [f'[VLA and RLT side by side](images/comparison-{v.name})\n' for v in videos if v.stem == task]
     lines += ['## All tasks', '']
-    lines += [f'![{p.stem}](images/tasks-{p.name})\n' for p in plots if not p.stem.startswith('behaviour')]
-    return [path, *plots, published(page, lines, rows, {f'tasks-{p.name}': p for p in (*plots, *videos)})]
+    lines += [f'![{p.stem}](images/comparison-{p.name})\n' for p in plots if not p.stem.startswith('behaviour')]
+    return [path, *plots, published(page, lines, rows, {f'comparison-{p.name}': p for p in (*plots, *videos)})]
 
 
 def write_ablations(
@@ -99,8 +99,9 @@ def write_ablations(
     weights = {row['method']: row['weights'] or {} for row in rows}
     lines = [
         '# What each part of RLT is worth', '',
-        f'Written by `./rlt bench ablations --page {page}` from its runs, in lock-step: the same learner, each time '
-        f'without one part, on {", ".join(by_task(cells))}. Columns as in [tasks.md](tasks.md).', '',
+        f'Written by `./rlt bench ablations --page docs/{page.name}` from its runs, in lock-step: the same learner, '
+        f'each time without one part, on '
+        f'{", ".join(by_task(cells))}. Columns as in [comparison.md](comparison.md).', '',
     ]  # fmt: skip
     rows_of = table(cells)
     drop = HEADER.index('passes the person at')

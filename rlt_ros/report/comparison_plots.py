@@ -125,7 +125,8 @@ def steps(tasks: dict[str, Sequence[Cell]]) -> Figure:
                           label=f'{name}: median {np.median(values):.0f}')
                 axes.axvline(np.median(values), color=COLORS.get(name, RLT), lw=1.8)
         axes.set_yticks([])
-        axes.legend(frameon=False, fontsize=8)
+        if any(groups.values()):
+            axes.legend(frameon=False, fontsize=8)
     return figure
 
 

@@ -55,7 +55,8 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Ce
 
 def test_a_failed_cell_is_named_and_the_others_are_computed(computed: tuple) -> None:
     there, failed, notes = computed
-    assert list(failed) == ['delay-6-0'] and 'task "nothing" does not exist' in failed['delay-6-0']
+    assert list(failed) == ['delay-6-0'], failed
+    assert 'task "nothing" does not exist' in failed['delay-6-0']
     for name in ('rlt-0', 'no-token-0', 'vla-0', 'teleop-0'):
         assert (name, 'finished') in notes
     modes = [json.loads(line)['mode'] for line in (there[0].folder / 'episodes.jsonl').read_text().splitlines()]

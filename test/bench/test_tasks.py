@@ -109,10 +109,10 @@ def test_results_have_a_row_for_each_cell(cells: list[Cell]) -> None:
 
 
 def test_page_and_plots_say_what_was_measured(cells: list[Cell], tmp_path: Path) -> None:
-    page = tmp_path / 'docs' / 'tasks.md'
+    page = tmp_path / 'docs' / 'comparison.md'
     files = write_comparison(tmp_path, cells, [], page)
     assert {f.name for f in files} == {'results.json', 'final.png', 'steps.png', 'throughput.png', 'behaviour-plug.png',
-                                       'tasks.md'}  # fmt: skip
+                                       'comparison.md'}  # fmt: skip
     text = page.read_text()
     rows = dict(table(cells))
     assert rows['vla'][0] == '80% (58% to 92%)' and rows['vla'][HEADER.index('retries')] == '1.00'
@@ -123,8 +123,9 @@ def test_page_and_plots_say_what_was_measured(cells: list[Cell], tmp_path: Path)
     for fact in ('a processor, 2 cores', 'commit c0ffee', 'configurations abc', 'seeds 0, 1',
                  '60.0 robot minutes simulated, 2.00 per minute and worker, 3.00 per core minute; at most 301 MB'):
         assert fact in text, fact
-    assert all((page.parent / name).is_file() for name in (
-        'images/tasks-final.png', 'images/tasks-throughput.png', 'images/tasks-behaviour-plug.png'))  # fmt: skip
+    for name in ('final', 'throughput', 'behaviour-plug'):
+        image = f'images/comparison-{name}.png'
+        assert (page.parent / image).is_file() and f'({image})' in text
 
 
 def test_page_of_ablations(cells: list[Cell], tmp_path: Path) -> None:
