@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from rlt_ros import graph
-from rlt_ros.bench.lockstep import open_lockstep
+from rlt_ros.bench.lockstep import one_core, open_lockstep
 from rlt_ros.config import Method, RobotProfile, Task, load, validate
 from rlt_ros.errors import UserError
 from rlt_ros.report.records import of_mode, read_episodes, read_object
@@ -71,6 +71,7 @@ def measure(plan: Plan, report: Callable[[int, str], None]) -> dict:
 
 
 def lockstep(plan: Plan, report: Callable[[int, str], None]) -> list[dict]:
+    one_core()
     profile = load(RobotProfile, plan.robot)
     runner = open_lockstep(profile, load(Task, plan.task), plan.chosen(), [plan.seed, STARTS])
     if plan.actor is not None:

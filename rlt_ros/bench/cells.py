@@ -20,7 +20,7 @@ import numpy as np
 
 from rlt_ros import __version__
 from rlt_ros.bench.learning import FINAL, Recorder, evaluate, learn
-from rlt_ros.bench.lockstep import LockStep, Result, open_lockstep
+from rlt_ros.bench.lockstep import LockStep, Result, one_core, open_lockstep
 from rlt_ros.bench.parts import Parts
 from rlt_ros.bench.variations import varied
 from rlt_ros.config import Method, RobotProfile, Task, config_hash, load
@@ -126,6 +126,7 @@ class Person:
 def run_cell(cell: Cell) -> None:
     """Compute one cell from its beginning."""
     started, cpu = time.monotonic(), time.process_time()
+    one_core()
     target = wanted(cell)
     profile, task, method, parts = cell.models()
     shutil.rmtree(cell.folder, ignore_errors=True)

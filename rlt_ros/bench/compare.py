@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from rlt_ros.bench.learning import FINAL
-from rlt_ros.bench.lockstep import open_lockstep
+from rlt_ros.bench.lockstep import one_core, open_lockstep
 from rlt_ros.bench.parts import Parts
 from rlt_ros.bench.variations import VARIATIONS
 from rlt_ros.config import Method, RobotProfile, Task, validate
@@ -28,6 +28,7 @@ def compare(run: Path, out: Path, episode: int = 1) -> Path:
     learned = VARIATIONS[cell['variation']].parts if cell else Parts()
     if learned.weights or cell.get('weights'):
         raise UserError(f'{run} was computed with weights of its own: it cannot be filmed')
+    one_core()
     films = []
     for mode, caption in (('evaluation', 'VLA'), ('online', 'RLT')):
         film = Film(out)

@@ -5,9 +5,7 @@ import json
 from pathlib import Path
 import time
 
-import torch
-
-from rlt_ros.bench.lockstep import Result, open_lockstep
+from rlt_ros.bench.lockstep import Result, one_core, open_lockstep
 from rlt_ros.bench.parts import RLT, Parts
 from rlt_ros.bench.trace import Trace
 from rlt_ros.config import Method, RobotProfile, Task
@@ -66,8 +64,7 @@ def learn(
     Then, without noise and from starts that were not learned from, `final_episodes` of the actor, and (stiff) as many
     with stiffer contact and a smaller time step: who has learned to push through a soft wall shows there.
     """
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    one_core()
     runner = open_lockstep(profile, task, method, [seed, LEARNING], parts=parts)
     learner, recorder = runner.learner(seed), Recorder(folder, profile.control_rate, method)
     for _ in range(method.evaluation_episodes):

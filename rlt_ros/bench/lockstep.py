@@ -9,6 +9,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from rlt_ros.bench.image_encoder import ImageEncoder
 from rlt_ros.bench.parts import RLT, BlindToReference, LatencyUnaware, Parts, WithoutPassThrough
@@ -180,6 +181,12 @@ def _pictures(runner: LockStep) -> np.ndarray:
     for _ in range(4):
         runner.episode('evaluation', noise=False, watch=watch)
     return np.stack(images)
+
+
+def one_core() -> None:
+    """Settings of torch for lock-step: the networks are too small for more threads, and denormal numbers slow."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
 
 
 def throughput(results: list[Result], rate: float) -> float:
