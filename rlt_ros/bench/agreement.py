@@ -66,8 +66,8 @@ def measure(plan: Plan, report: Callable[[int, str], None]) -> dict:
     if plan.actor is not None and not plan.actor.is_file():
         raise UserError(f'{plan.actor} does not exist: {plan.run} holds no learned policy')
     here = lockstep(plan, report)
-    there = live(plan, lambda done: report(plan.episodes + done, 'live'))
-    return compare(here, there) | {'policy': str(plan.run or 'vla'), 'seed': plan.seed, 'task': plan.task}
+    there, health = live(plan, lambda done: report(plan.episodes + done, 'live'))
+    return compare(here, there) | {'live_health': health, 'policy': str(plan.run or 'vla'), 'seed': plan.seed, 'task': plan.task}
 
 
 def lockstep(plan: Plan, report: Callable[[int, str], None]) -> list[dict]:
@@ -84,7 +84,8 @@ def lockstep(plan: Plan, report: Callable[[int, str], None]) -> list[dict]:
     return found
 
 
-def live(plan: Plan, report: Callable[[int], None]) -> list[dict]:
+def live(plan: Plan, report: Callable[[int], None]) -> tuple[list[dict], dict]:
+    """The episodes, and whether the machine kept up."""
     os.environ['ROS_DOMAIN_ID'] = DOMAIN
     with tempfile.TemporaryDirectory(prefix='rlt-bench-') as name, check_network('rlt'):
         method = Path(name, 'method.yaml')
@@ -96,7 +97,7 @@ def live(plan: Plan, report: Callable[[int], None]) -> list[dict]:
 
 async def _live(
     plan: Plan, folder: Path, arguments: dict[str, graph.Value], report: Callable[[int], None]
-) -> list[dict]:
+) -> tuple[list[dict], dict]:
     specs = [spec for spec in graph.nodes(arguments) if spec.name != 'learner_node']
     if plan.actor is not None:
         parameters = {'robot': load(RobotProfile, plan.robot).name, 'actor': str(plan.actor.resolve())}
@@ -117,7 +118,9 @@ async def _live(
         await running
     if len(found) < plan.episodes:
         raise UserError(f'the graph gave {len(found)} of {plan.episodes} episodes, then ended or stood still')
-    return [{'outcome': e['outcome'], 'steps': e['steps']} for e in found[: plan.episodes]]
+    status = read_object(folder / 'status.json')
+    health = {name: status.get(name) for name in ('ticks', 'missed_ticks', 'chunk_holds')}
+    return [{'outcome': e['outcome'], 'steps': e['steps']} for e in found[: plan.episodes]], health
 
 
 def compare(here: list[dict], there: list[dict]) -> dict:

@@ -199,10 +199,11 @@ def agreement(
     shown.add_row('live minus lock-step', spread(found['success_difference'], found['success_difference_ci'], '+.0%'),
                   '' if found['median_difference_ci'] is None else
                   '{:+.0f} to {:+.0f}'.format(*found['median_difference_ci']))  # fmt: skip
-    p = found['mann_whitney_p']
+    p, health = found['mann_whitney_p'], found['live_health']
     shown.caption = (f'{"they agree" if found["agree"] else "THEY DIFFER"}: agreement means that the interval of the '
                      f'success rates holds 0, and p of the steps ({spread(p, None, ".3f")}, Mann and Whitney) is not '
-                     f'below {LEAST_P}')  # fmt: skip
+                     f'below {LEAST_P}. Live, {health["missed_ticks"]} of {health["ticks"]} ticks were missed and '
+                     f'{health["chunk_holds"]} held for want of a chunk')  # fmt: skip
     Console().print(shown)
     raise typer.Exit(0 if found['agree'] else 1)
 
