@@ -67,7 +67,8 @@ def measure(plan: Plan, report: Callable[[int, str], None]) -> dict:
         raise UserError(f'{plan.actor} does not exist: {plan.run} holds no learned policy')
     here = lockstep(plan, report)
     there, health = live(plan, lambda done: report(plan.episodes + done, 'live'))
-    return compare(here, there) | {'live_health': health, 'policy': str(plan.run or 'vla'), 'seed': plan.seed, 'task': plan.task}
+    about = {'policy': str(plan.run or 'vla'), 'seed': plan.seed, 'task': plan.task}
+    return compare(here, there) | {'live_health': health} | about
 
 
 def lockstep(plan: Plan, report: Callable[[int, str], None]) -> list[dict]:
