@@ -34,9 +34,9 @@ def prepare(
 ) -> Path:  # fmt: skip
     """Check all configuration and make the run folder `arguments['run_folder']`: config, method, versions.
 
-    method, robot: in place of those that the arguments name (variations of them). measure: tells the s that VLA and token
-    take here; where the method's delay does not cover them, the run gets a longer one, and keeps it on `resume`. None:
-    the delay stays (in lock-step, inference takes no time). say: gets a line about it for a person.
+    method, robot: in place of those that the arguments name (variations of them). measure: tells the s that VLA and
+    token take here; where the method's delay does not cover them, the run gets a longer one, and keeps it on `resume`.
+    None: the delay stays (in lock-step, inference takes no time). say: gets a line about it for a person.
     Returns its absolute path. Raises UserError, before anything is written, for wrong names or values, a folder that is
     already in use without `resume`, `resume` without a run to go on with, or a delay that the method cannot have.
     """
