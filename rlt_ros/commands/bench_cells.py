@@ -97,7 +97,7 @@ def ablations(
     done, trouble = compute(cells, workers, address)
     if done:
         about = {cell.variation: VARIATIONS[cell.variation].about for cell in done if cell.driver == 'rlt'}
-        show(task, table(done), console)
+        show(Path(task).stem, table(done), console)
         told(done, write_ablations(folder, done, about, page, lack), console)
     end(trouble, console)
 

@@ -119,7 +119,8 @@ def cost_line(found: dict) -> str:
 def provenance(rows: list[dict]) -> str:
     """Machines, versions, configurations and seeds in a line."""
     machines = sorted({f'{r["machine"].get("cpu")}, {r["machine"].get("cores")} cores' for r in rows})
-    each = lambda values: ', '.join(sorted({str(value)[:10] for value in values}))  # noqa: E731
+    short = lambda text: text[:10] + '+changes' * text.endswith('+changes')  # noqa: E731
+    each = lambda values: ', '.join(sorted({short(str(value)) for value in values}))  # noqa: E731
     return (f'{"; ".join(machines)}; rlt_ros {each((r["packages"] or {}).get("rlt_ros") for r in rows)}, commit '
             f'{each(r["commit"] for r in rows)}, Python {each(r["machine"].get("python") for r in rows)}, PyTorch '
             f'{each((r["packages"] or {}).get("torch") for r in rows)}, MuJoCo '
