@@ -27,7 +27,7 @@ from rlt_ros.config import Method, RobotProfile, Task, config_hash, load
 from rlt_ros.errors import UserError
 from rlt_ros.report.records import read_object
 from rlt_ros.run_folder import prepare
-from rlt_ros.sim.operator import Operator
+from rlt_ros.sim.teleoperation import Teleoperation
 from rlt_ros.sim.world import World
 from rlt_ros.weights_files import file_hash, path_of
 
@@ -106,16 +106,19 @@ class Person:
     """The scripted person at the task, as LockStep is the robot's side."""
 
     def __init__(self, profile: RobotProfile, task: Task, seed: int):
-        self.world = World(profile, [seed, FINAL], scene_name=task.scene)
-        self.limit = round((task.handover_after + task.time_limit) * profile.control_rate)
+        self.world, self.task = World(profile, task, [seed, FINAL]), task
         self.random = np.random.default_rng([seed, FINAL, HAND])
         self.dt = 1.0 / profile.control_rate
 
     def episode(self, watch: Callable) -> Result:
-        world, tick, success = self.world, 0, False
+        world, tick, begin, success = self.world, 0, None, False  # begin: of the critical phase
         world.reset()
-        operator = Operator(world, self.random)
-        while tick < self.limit and not success:
+        operator = Teleoperation(world, self.random)
+        while not success:
+            if begin is None and (world.rack is None or world.critical() or tick * self.dt >= self.task.handover_after):
+                begin = tick
+            if begin is not None and (tick - begin) * self.dt >= self.task.time_limit:
+                break
             watch(world, tick)
             world.step(operator.command(), self.dt)
             tick, success = tick + 1, world.success()
