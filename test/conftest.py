@@ -8,6 +8,8 @@ import sys
 import domain_coordinator
 import pytest
 
+pytest_plugins = ['fault_table']
+
 # Before anything imports rclpy. Held until the process ends; one fresh domain per test comes from the fixture below.
 _domain_of_process = domain_coordinator.domain_id()
 os.environ['ROS_DOMAIN_ID'] = str(_domain_of_process.__enter__())
@@ -35,3 +37,12 @@ def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     domain = _domains.enter_context(domain_coordinator.domain_id())
     monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
     yield domain
+
+
+@pytest.fixture(scope='module')
+def module_domain() -> Iterator[int]:
+    """As ros_domain, one for all tests of a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        domain = _domains.enter_context(domain_coordinator.domain_id())
+        patch.setenv('ROS_DOMAIN_ID', str(domain))
+        yield domain

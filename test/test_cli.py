@@ -244,6 +244,8 @@ def test_test_checks_style_then_runs_pytest(rlt, monkeypatch):
     monkeypatch.setattr(subprocess, 'run', record)
     assert rlt('test', '-k', 'summary', '-x')[0] == 5
     assert calls[0][:3] == ['ruff', 'check', 'rlt_ros'] and calls[1] == ['pytest', '-k', 'summary', '-x']
+    assert rlt('test', '--faults-page', '/tmp/page.md')[0] == 5
+    assert calls[3] == ['pytest', '--faults-page=/tmp/page.md', '-q', 'test']
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy():

@@ -23,6 +23,7 @@ def add(app: typer.Typer) -> None:
     group.command('control')(control)
     group.command('latency')(latency)
     group.command('takeover')(takeover)
+    group.command('soak')(soak)
     bench_cells.add(group)
     app.add_typer(group, name='bench')
 
@@ -163,3 +164,27 @@ def takeover(
     from rlt_ros.report.terminal import takeover_table
 
     Console().print(takeover_table(found))
+
+
+def soak(
+    minutes: Annotated[float, typer.Option(min=0.2, max=10000, help='to measure, once the robot moves')] = 60.0,
+    seed: Annotated[int, typer.Option(min=0, help='of the faults and of the run')] = 0,
+    period: Annotated[float, typer.Option(min=5, max=3600, help='s from one fault to the next')] = 20.0,
+    as_json: Annotated[bool, typer.Option('--json', help='print one JSON object only')] = False,
+    method: Method = 'rlt',
+    robot: Robot = 'bimanual',
+) -> None:
+    """The simulated graph with a random fault every few seconds; exit code 1 if anything was violated."""
+    from rlt_ros.bench.soak import Plan
+    from rlt_ros.bench.soak import soak as run
+    from rlt_ros.data import card
+
+    messages = Console(stderr=True)
+    found = run(Plan(60 * minutes, period, seed, robot, method), lambda text: messages.print(text, markup=False))
+    if as_json:
+        print(json.dumps(found | {'machine': card.machine()}, indent=2))
+    else:
+        from rlt_ros.report.terminal import soak_table
+
+        Console().print(soak_table(found))
+    raise typer.Exit(1 if found['violated'] else 0)

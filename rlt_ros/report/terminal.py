@@ -188,3 +188,26 @@ def takeover_table(found: dict) -> Table:
         f'{number(acceleration[kind], ".0%")} of the acceleration limit' for kind in velocity
     ) + f'; {found["interrupted"]} interrupted, {sum(found["unanswered"].values())} unanswered'  # fmt: skip
     return table
+
+
+def soak_table(found: dict) -> Table:
+    """What `rlt bench soak` found."""
+    table = Table('node', 'starts', 'judged, s', 'memory, MB', '% an hour', 'files +', 'threads +', box=None,
+                  padding=(0, 3, 0, 0))  # fmt: skip
+    for name, node in found['nodes'].items():
+        table.add_row(
+            name, str(node['starts']), number(node['judged_seconds']), number(node['memory_mb']),
+            number(node['memory_percent_per_hour'], '+.1f'), str(node['files_grown_by']),
+            str(node['threads_grown_by']),
+        )  # fmt: skip
+    missed, limits, transitions = found['missed_ticks'], found['limits'], found['transitions']
+    table.caption = '\n'.join([
+        f'{found["seconds"]:.0f} s, {sum(found["faults"].values())} faults of {len(found["faults"])} kinds, episodes: '
+        + ', '.join(f'{count} {name}' for name, count in found['episodes'].items()),
+        f'{limits["checked"]} commands, {limits["wrong"]} outside limits; {transitions["checked"]} transitions, '
+        f'{transitions["wrong"]} wrong',
+        f'{found["ticks"]} ticks, {missed["total"]} missed, {missed["without_fault"]} of them without a fault',
+        *(f'VIOLATED {what}' for what in found['violated']),
+        *(text for part in (limits, transitions) for text in part['examples']),
+    ])  # fmt: skip
+    return table

@@ -2,6 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+import pytest
 
 from rlt_ros.camera.sync import ObservationSync
 
@@ -80,6 +81,7 @@ def test_a_silent_first_camera_gives_stale_alignments_every_period_until_it_is_b
     assert [aligned.stale for aligned in drain(sync, START + 301 * MS)] == [False]
 
 
+@pytest.mark.fault('stamps', 'frames without a stamp are refused')
 def test_a_missing_stamp_is_refused_and_so_is_the_same_frame_again():
     sync = started('a')
     assert sync.add('a', 0, 'A', START) == 'no stamp'
@@ -88,6 +90,7 @@ def test_a_missing_stamp_is_refused_and_so_is_the_same_frame_again():
     assert 'not newer' in sync.add('a', START, 'A', START + 2 * MS)
 
 
+@pytest.mark.fault('stamps', 'frames of another time are marked stale')
 def test_frames_of_another_time_are_stale():
     sync = started('a')
     sync.add('a', START - 300 * MS, 'old', START)
@@ -98,6 +101,7 @@ def test_frames_of_another_time_are_stale():
     ]
 
 
+@pytest.mark.fault('clock', 'a camera whose clock was set back is heard again')
 def test_a_driver_whose_clock_was_set_back_or_leapt_once_is_heard_again():
     for first in (START + 10_000 * MS, START + 3_600_000 * MS):
         sync = started('a', 'b')

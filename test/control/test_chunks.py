@@ -1,6 +1,7 @@
 """Which action is due at a tick."""
 
 import numpy as np
+import pytest
 
 from rlt_ros.control.chunks import ACTOR, HOLD, VLA, Chunk, ChunkSchedule
 
@@ -19,6 +20,7 @@ def schedule(*chunks: Chunk) -> ChunkSchedule:
     return made
 
 
+@pytest.mark.fault('underrun', "the rest of the VLA's reference, then a hold")
 def test_after_the_action_comes_the_rest_of_the_reference_and_then_a_hold() -> None:
     made = schedule(chunk(1, 10))
     due = [made.due(tick) for tick in range(9, 18)]
@@ -36,6 +38,7 @@ def test_the_chunk_in_flight_plays_on_until_the_next_one_begins() -> None:
     assert [made.due(t).target[0] for t in range(16, 20)] == [2016, 2017, 3018, 3019]
 
 
+@pytest.mark.fault('chunk-late', 'the steps that passed are left out, a chunk that is over is dropped and counted')
 def test_a_chunk_that_comes_late_starts_in_its_middle_and_one_that_is_over_is_dropped() -> None:
     made = schedule()
     assert made.offer(chunk(1, 10), observed=8, now=12)
@@ -45,6 +48,8 @@ def test_a_chunk_that_comes_late_starts_in_its_middle_and_one_that_is_over_is_dr
     assert made.due(18).source == HOLD
 
 
+@pytest.mark.fault('chunk-foreign', 'dropped and counted')
+@pytest.mark.fault('chunk-again', 'the newest counts, others are dropped and counted')
 def test_old_duplicate_and_foreign_chunks_change_nothing() -> None:
     made = schedule(chunk(5, 10))
     wrong = ((chunk(5, 10), 10), (chunk(4, 12), 12), (chunk(6, 12, episode=2), 12), (chunk(6, 9), 9))
@@ -54,6 +59,7 @@ def test_old_duplicate_and_foreign_chunks_change_nothing() -> None:
     assert made.due(12).target[0] == 5012
 
 
+@pytest.mark.fault('stamps', 'a chunk from the future is dropped')
 def test_an_answer_to_what_nobody_can_have_seen_yet_is_dropped() -> None:
     made = schedule(chunk(5, 10))
     assert not made.offer(chunk(6, 500), observed=498, now=11)

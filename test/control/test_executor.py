@@ -146,6 +146,7 @@ WISHES = st.lists(
 )
 
 
+@pytest.mark.fault('switch', 'no jump: velocity and acceleration stay within limits')
 @settings(max_examples=80, deadline=None)
 @given(wishes=WISHES)
 def test_no_change_of_hands_makes_the_command_jump(wishes: list[tuple[str, int, int]]) -> None:
@@ -181,6 +182,7 @@ def test_no_change_of_hands_makes_the_command_jump(wishes: list[tuple[str, int, 
     assert (np.abs(np.diff(commands, axis=0)) <= executor.filter.velocity_limit * executor.dt + 1e-9).all()
 
 
+@pytest.mark.fault('chunk-foreign', 'after a stop only what was seen since counts')
 def test_after_a_stop_only_what_was_seen_since_counts() -> None:
     executor = started('online', actor=Shift())
     executor.choose(1, 1, seen(), 0, 0)
@@ -216,6 +218,8 @@ def test_stale_data_stops_the_robot_whoever_drives() -> None:
     assert run(executor, range(10, 11), velocity=PUSH, hold=True)[0].source == HOLD
 
 
+@pytest.mark.fault('not-finite', 'the whole chunk is dropped and counted')
+@pytest.mark.fault('wrong-shape', 'the whole chunk is dropped and counted')
 def test_what_cannot_be_used_is_dropped() -> None:
     executor = started('online', actor=Shift())
     poisoned = np.full((12, D), np.nan, np.float32)

@@ -22,6 +22,7 @@ def executed(source: int, index: int = 0, version: int = 0) -> Executed:
     return Executed(5, None, source, version, 1, index, 0)
 
 
+@pytest.mark.fault('clock', 'hold until the episode is over, named')
 @pytest.mark.parametrize(
     ('broken', 'why'),
     [
@@ -47,6 +48,7 @@ def test_a_fault_holds_while_it_lasts_is_named_and_forbids_to_rearm(broken: dict
     assert made.rearm(now) == '' and not made.holds(now)
 
 
+@pytest.mark.fault('estop', 'latched, beats everything, re-arm refused while anything is wrong')
 def test_the_estop_stays_beats_everything_and_remembers_who_was_first() -> None:
     made = guard()
     made.stop('joy')

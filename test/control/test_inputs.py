@@ -40,6 +40,8 @@ def test_joints_are_found_by_name_and_others_left_aside() -> None:
     assert states.fault(1.05) == '' and states.fault(1.13) == 'joint states 130 ms old'
 
 
+@pytest.mark.fault('joints-missing', 'refused, counts as silence')
+@pytest.mark.fault('stamps', 'joint states of another time are refused')
 @pytest.mark.parametrize(
     ('change', 'why'),
     [
@@ -58,6 +60,7 @@ def test_what_cannot_be_believed_is_refused_and_does_not_count_as_fresh(change: 
     assert states.position.tolist() == [1.0, 2.0] and states.age(5.0) == pytest.approx(0.02)
 
 
+@pytest.mark.fault('clock', 'joint states count again after the clock was put back')
 def test_after_the_clock_was_put_back_states_count_again() -> None:
     states = joints()
     take(states, 100.0)

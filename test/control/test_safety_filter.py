@@ -80,6 +80,7 @@ class Limits:
         self.before, self.speed = command, now
 
 
+@pytest.mark.fault('limits', 'every command is within limits, whatever is asked for')
 @pytest.mark.parametrize('robot', [ROBOT, EVERYWHERE], ids=['in its box', 'in a vast box'])
 @settings(max_examples=60, deadline=None)
 @given(inputs=INPUTS)
@@ -102,6 +103,7 @@ SHAPES = st.sampled_from([(7,)] * 6 + [(), (0,), (6,), (1, 7), (7, 7)])
 ANYTHING = SHAPES.flatmap(lambda shape: arrays(float, shape, elements=st.floats(width=64)))
 
 
+@pytest.mark.fault('limits', 'NaN, infinity and wrong shapes mean: stop')
 @settings(max_examples=200, deadline=None)
 @given(inputs=st.lists(st.tuples(ANYTHING, ANYTHING, st.booleans()), min_size=1, max_size=20))
 def test_no_numbers_of_any_shape_break_a_limit(inputs: list[tuple[np.ndarray, np.ndarray, bool]]) -> None:

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
+import pytest
 
 from rlt_ros.control.ticks import DeadlineClock, Durations, Ticks, observation_ticks
 
@@ -36,6 +37,7 @@ def test_a_lost_observation_leaves_a_gap_and_a_drifting_camera_is_followed() -> 
     assert late.min() > -0.31 and late.max() < 1.31
 
 
+@pytest.mark.fault('overrun', 'whole periods are skipped and counted, never caught up')
 def test_late_ticks_are_counted_and_skipped_never_caught_up() -> None:
     clock = DeadlineClock(Ticks(1000, 100))
     woken = [clock.woke(now) for now in (1000, 1103, 1290, 1555, 1600, 1695, 3000)]

@@ -91,6 +91,7 @@ def test_topics_become_aligned_observations(bench):
     assert bench.stop(process) == 0
 
 
+@pytest.mark.fault('camera-garbage', 'refused, counted and told on /diagnostics')
 def test_bad_input_is_dropped_and_reported_and_the_node_goes_on(bench):
     robot = Robot(bench, PROFILE.cameras)
     robot.silent = {'left_wrist', 'joints'}
@@ -125,6 +126,7 @@ def test_bad_input_is_dropped_and_reported_and_the_node_goes_on(bench):
     bench.until(lambda: status('observation').level == b'\x00' and status('left_wrist').level == b'\x00')
 
 
+@pytest.mark.fault('camera-stops', 'observations are marked stale until it is back')
 @pytest.mark.parametrize('source', ['right_wrist', 'base', 'joints'])
 def test_a_publisher_that_stops_is_told_and_comes_back(bench, source):
     robot = Robot(bench, PROFILE.cameras)

@@ -41,6 +41,7 @@ def pad(bench):
     return Pad(bench)
 
 
+@pytest.mark.fault('joy-unplugged', 'silence, and heard again when plugged in')
 def test_a_controller_is_found_read_shaken_lost_and_found_again(pad, bench):
     bench.spin(0.3)
     assert not pad.messages, 'without a controller there is nothing to say'

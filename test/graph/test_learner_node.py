@@ -105,6 +105,8 @@ def run(bench: NodeBench, tmp_path: Path) -> Run:
     return Run(bench, tmp_path)
 
 
+@pytest.mark.fault('learner-dies', 'after a new start it goes on where it was')
+@pytest.mark.fault('burst', 'no burst of updates after SIGKILL')
 def test_it_learns_and_after_kill_9_goes_on_where_it_was_without_a_burst(run: Run, bench: NodeBench) -> None:
     run.episode()
     run.episode()
@@ -133,6 +135,7 @@ def test_it_learns_and_after_kill_9_goes_on_where_it_was_without_a_burst(run: Ru
     assert list(journal.records(run.journal))[-1][1] == run.journal.stat().st_size
 
 
+@pytest.mark.fault('not-finite', 'left out of what is learned from')
 def test_what_is_not_finite_is_left_out_and_said(run: Run, bench: NodeBench) -> None:
     run.episode()
     run.episode(broken=True)
@@ -142,6 +145,7 @@ def test_what_is_not_finite_is_left_out_and_said(run: Run, bench: NodeBench) -> 
     assert 'token is not finite' in bench.log('learner_node')
 
 
+@pytest.mark.fault('disk-full', 'recording stops, told as an error; learning goes on')
 def test_a_full_disk_stops_the_recording_and_nothing_else(run: Run, bench: NodeBench) -> None:
     run.episode()
     bench.until(lambda: run.statuses[-1].transitions == PER_EPISODE)

@@ -75,6 +75,7 @@ def count(folder: Path) -> int:
     return sum(1 for _ in records(path)) if path.exists() else 0
 
 
+@pytest.mark.fault('learner-dies', 'the run goes on with the last actor and finishes')
 def test_a_run_learns_survives_a_killed_learner_and_finishes(start, tmp_path):
     process, folder = start('--minutes', '0.35'), tmp_path / 'runs' / 'short'
     wait_for(lambda: count(folder) > 20, process)
@@ -96,6 +97,7 @@ def test_a_run_learns_survives_a_killed_learner_and_finishes(start, tmp_path):
     assert max(versions) > 0  # the actor that was learned has driven the robot
 
 
+@pytest.mark.fault('signals', 'SIGINT stops the whole graph in order; the run can be resumed')
 def test_ctrl_c_leaves_nothing_behind_and_resume_goes_on(start, tmp_path):
     process, folder = start('--minutes', '5'), tmp_path / 'runs' / 'short'
     wait_for(lambda: count(folder) > 20, process)
@@ -116,6 +118,7 @@ def test_ctrl_c_leaves_nothing_behind_and_resume_goes_on(start, tmp_path):
     assert numbers == sorted(set(numbers)) and len(numbers) > len(episodes)
 
 
+@pytest.mark.fault('vla-dies', 'the graph stops in order, and says why')
 def test_a_required_node_that_dies_stops_the_graph_by_name(start, tmp_path):
     process = start('--minutes', '5')
     wait_for(lambda: status(tmp_path / 'runs' / 'short').get('phase') == 'critical', process)

@@ -84,6 +84,7 @@ def status(folder):
     return read_object(folder / 'status.json')
 
 
+@pytest.mark.fault('monitor-dies', 'after a new start it goes on with what was written')
 def test_a_run_is_written_and_gone_on_with_after_a_crash(bench, tmp_path):
     folder, run = tmp_path / 'run', Run(bench)
     process = bench.start('monitor_node', run_folder=str(folder))

@@ -30,6 +30,7 @@ def test_its_cameras_and_joints_become_aligned_observations(bench, robot):
     assert np.median(np.diff(stamps)) == 1e9 / profile.observation_rate
 
 
+@pytest.mark.fault('executor-dies', 'the simulated driver stops by its own time-out')
 def test_it_follows_commands_refuses_bad_ones_and_stops_when_they_stop(bench):
     profile = load(RobotProfile, 'single_arm')
     states = bench.listen(JointState, profile.joint_state_topic, RELIABLE(10))

@@ -98,6 +98,7 @@ def make(tmp_path):
             graph.process.wait()
 
 
+@pytest.mark.fault('signals', 'SIGINT, SIGTERM: who commands stops first, who records last')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_in_order_and_is_no_failure(make, number):
     graph = make()
@@ -136,6 +137,7 @@ def test_a_node_that_may_is_started_again(make):
     assert code == 0 and 'learner was ended by SIGKILL' in output and 'learner is started again' in output
 
 
+@pytest.mark.fault('out-of-memory', 'a learner that keeps failing stops the graph')
 def test_a_node_that_keeps_dying_stops_the_graph(make):
     graph = make()
     graph.add('robot', STAY, required=True)
@@ -168,6 +170,7 @@ def test_a_node_that_refuses_its_configuration_gives_exit_code_2(make, options):
     assert len(graph.pids('camera')) == 1
 
 
+@pytest.mark.fault('signals', 'a node that does not listen is killed, exit code 1')
 def test_a_stuck_node_is_killed_and_that_is_a_failure(make):
     graph = make(grace=1.0)
     graph.add('robot', STAY, required=True)
@@ -178,6 +181,7 @@ def test_a_stuck_node_is_killed_and_that_is_a_failure(make):
     assert code == 1 and 'stuck was ended by SIGKILL while stopping' in output
 
 
+@pytest.mark.fault('signals', 'SIGKILL of the supervisor: nothing outlives it')
 def test_nothing_outlives_a_killed_supervisor(make):
     graph = make()
     graph.add('robot', STAY, required=True)

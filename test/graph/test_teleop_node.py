@@ -88,6 +88,8 @@ def test_takeover_label_and_hand_back(person, bench):
     assert bench.stop(person.process) == 0
 
 
+@pytest.mark.fault('joy-unplugged', 'counts as released')
+@pytest.mark.fault('joy-short', 'ignored, released, told on /diagnostics')
 def test_an_unplugged_controller_and_a_wrong_one_release(person, bench):
     person.axes[1] = 1.0
     person.held.add(DEADMAN)
@@ -110,6 +112,7 @@ def test_an_unplugged_controller_and_a_wrong_one_release(person, bench):
     assert 'joy ignored: 2 axes' in bench.log('teleop_node') and 'not finite' in bench.log('teleop_node')
 
 
+@pytest.mark.fault('joints-stop', 'a person does not move the robot either')
 def test_without_joint_states_the_robot_is_held_and_not_moved(person, bench):
     person.axes[1] = 1.0
     person.held.add(DEADMAN)

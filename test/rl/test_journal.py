@@ -76,6 +76,7 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     assert len(replay) == 3
 
 
+@pytest.mark.fault('journal', 'a torn tail is cut off')
 @pytest.mark.usefixtures('no_sync')
 def test_a_tail_torn_anywhere_is_cut_off_and_writing_goes_on(tmp_path: Path) -> None:
     whole = written(tmp_path / 'whole', 3).path.read_bytes()
@@ -92,6 +93,7 @@ def test_a_tail_torn_anywhere_is_cut_off_and_writing_goes_on(tmp_path: Path) -> 
         assert ticks(made) == [*range(kept), 9]
 
 
+@pytest.mark.fault('journal', 'costs the records it touches and no others')
 @pytest.mark.usefixtures('no_sync')
 def test_damage_at_any_byte_costs_the_records_it_touches_and_no_others(tmp_path: Path) -> None:
     whole = written(tmp_path / 'whole', 3).path.read_bytes()
@@ -203,6 +205,7 @@ for path, room in zip(sys.argv[1::2], map(int, sys.argv[2::2])):
 """
 
 
+@pytest.mark.fault('disk-full', 'whole records are left, the error is told')
 def test_a_full_disk_leaves_whole_records_and_says_so(tmp_path: Path) -> None:
     record = len(journal.encode(Record(transition(2), 7, 'online', 'success', 'test')))
     rooms = {tmp_path / f'room for {room}': room for room in (0, 1, 100, record, record + 5)}
@@ -242,6 +245,7 @@ while True:
 """
 
 
+@pytest.mark.fault('journal', 'all that was synced is there after SIGKILL')
 def test_all_that_was_synced_is_there_after_kill_9(tmp_path: Path) -> None:
     path = tmp_path / 'journal'
     synced = 0

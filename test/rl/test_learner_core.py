@@ -115,6 +115,7 @@ def sink(learner: Learner) -> None:
     learner.agent.critics.weights[f'b{METHOD.layers}'].fill_(-50.0)
 
 
+@pytest.mark.fault('diverged', 'back to the last good networks, nothing is published')
 @pytest.mark.parametrize(('damage', 'says'), [
     *[(poison(name, value), f'{name} is not finite') for value in (np.nan, np.inf) for name in
       ('actor', 'critics', 'target', 'actor.first', 'critics.second', 'actor.steps')],
@@ -200,6 +201,7 @@ def test_resuming_from_a_checkpoint_is_as_if_nothing_had_happened(
     assert [file.name for file in path.parent.iterdir()] == [path.name], 'nothing is left beside it'
 
 
+@pytest.mark.fault('burst', 'what was learned is not learned again')
 def test_a_restart_gives_no_burst_of_updates(tmp_path: Path) -> None:
     """The journal gives the transitions, the checkpoint says how many of them were of the warm-up."""
     path, learner = tmp_path / 'learner.safetensors', fed(40)
@@ -227,6 +229,7 @@ def test_after_a_resumption_the_resumed_networks_are_the_sound_ones(tmp_path: Pa
     assert_same(resumed, learner)
 
 
+@pytest.mark.fault('checkpoint', 'refused, by a hash over everything')
 def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / 'learner.safetensors'
     checkpoint.write(path, updated(fed(), 3))
@@ -256,6 +259,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path) -> None:
         checkpoint.read(tmp_path / 'none.safetensors', Learner(METHOD, SIZES))
 
 
+@pytest.mark.fault('checkpoint', 'the one before is taken')
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
     path, learner = tmp_path / 'learner.safetensors', fed()
     states = []
@@ -287,6 +291,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path
     assert restored()[1] == '', 'there was none'
 
 
+@pytest.mark.fault('checkpoint', 'a write that fails at any step leaves a whole one')
 def test_a_failed_write_leaves_a_whole_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / 'file'
     checkpoint.replace(path, b'first')

@@ -41,6 +41,7 @@ def test_numpy_policy_equals_the_learners(layers: int) -> None:
     assert policy.version == 1 and made.publish().version == 2
 
 
+@pytest.mark.fault('policy', 'refused, the last good actor goes on')
 def test_a_damaged_message_is_refused() -> None:
     version = learner().publish()
     for at in np.random.default_rng(0).integers(0, len(version.weights), 50):
@@ -50,6 +51,7 @@ def test_a_damaged_message_is_refused() -> None:
             unpack(bytes(damaged), 1, version.sha256, S, A)
 
 
+@pytest.mark.fault('policy', 'refused by its shapes')
 def test_weights_of_another_kind_are_refused_although_their_hash_fits() -> None:
     data = learner().packed()
     weights = load(data)

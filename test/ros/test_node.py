@@ -78,6 +78,7 @@ def test_wrong_ros_arguments_are_one_line_and_exit_code_2():
     assert 'nonsense' in errors and 'Traceback' not in errors
 
 
+@pytest.mark.fault('out-of-memory', 'the node ends, as if it was killed')
 def test_a_defect_in_a_callback_ends_the_node_with_a_traceback_after_its_clean_up():
     process = start('defect')
     output, errors = process.communicate(timeout=20)

@@ -56,6 +56,7 @@ def test_parameter_file(make, tmp_path):
     assert declare(make('--params-file', str(path)), Example).count == 7
 
 
+@pytest.mark.fault('parameter', 'the node does not start; value and what is allowed are named')
 @pytest.mark.parametrize(
     ('argument', 'words'),
     [
@@ -85,6 +86,7 @@ def test_descriptor_tells_description_range_and_choices(make):
     assert mode.read_only and not rate.read_only
 
 
+@pytest.mark.fault('parameter', 'a change at run time is checked and refused')
 def test_run_time_change_is_checked_and_handed_over(make):
     node, seen = make(), []
     declare(node, Example, seen.append)

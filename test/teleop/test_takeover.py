@@ -3,6 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
+import pytest
 
 from rlt_ros.config import Method, RobotProfile, load
 from rlt_ros.control.chunks import HUMAN
@@ -26,6 +27,7 @@ def seen():
     return Seen(np.zeros(2, np.float32), np.zeros(2, np.float32), reference, HOME)
 
 
+@pytest.mark.fault('race', 'the person wins; nothing computed before counts after')
 @settings(max_examples=200, deadline=None)
 @given(ticks)
 def test_the_person_wins_and_nothing_computed_before_counts_after(happenings):

@@ -1,0 +1,349 @@
+"""One running graph, and one fault after the other: what the robot does, from the executed steps.
+
+All nodes are processes, with the shipped networks and the simulated robot; nobody supervises them, so that what each
+does by itself is seen. The frames of one camera pass through the test.
+"""
+
+from collections.abc import Iterator
+import resource
+import signal
+import subprocess
+import time
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from node_bench import NodeBench
+import numpy as np
+import pytest
+from sensor_msgs.msg import Image, JointState, Joy
+from std_srvs.srv import Trigger
+import yaml
+
+from rlt_ros.bench.soak_checks import LimitChecker, Logged
+from rlt_ros.config import Method, RobotProfile, Task, load
+from rlt_ros.graph import ENVIRONMENT
+from rlt_ros.msg import ActionChunk, EpisodeState, ExecutedStep, ExecutorStatus, RlState, VlaOutput
+from rlt_ros.ros.node import fill_array, stamp_to_ns
+from rlt_ros.ros.qos import EVERY_CHANGE, RELIABLE, SENSOR, STORED
+
+PROFILE, METHOD = load(RobotProfile, 'bimanual'), load(Method, 'rlt')
+DT = 1 / PROFILE.control_rate
+VLA, HUMAN, HOLD = ExecutedStep.VLA, ExecutedStep.HUMAN, ExecutedStep.HOLD
+DEADMAN = 10
+CAMERA = PROFILE.cameras[-1]  # whose frames pass through the test
+ANSWERED = METHOD.reference_horizon * DT  # s after an observation, when its chunk and the rest of it are over
+
+
+def stamp(message) -> float:
+    """s."""
+    return stamp_to_ns(message.header.stamp) * 1e-9
+
+
+class Graph:
+    """The nodes, and what the test hears of them."""
+
+    def __init__(self, bench: NodeBench):
+        self.bench, folder = bench, bench.folder
+        profile = PROFILE.model_dump()
+        profile['cameras'][-1]['topic'] = 'relayed'
+        self.run = folder / 'run'
+        files = {'method': load(Method, 'rlt', evaluation_episodes=0, warmup_episodes=1000).model_dump(),
+                 'task': load(Task, 'ethernet', time_limit=300.0).model_dump(), 'robot': profile}  # fmt: skip
+        for name, content in files.items():
+            (folder / f'{name}.yaml').write_text(yaml.safe_dump(content))
+        method, task, robot = ({name: f'./{name}.yaml'} for name in files)
+        self.steps = bench.listen(ExecutedStep, 'executed_step', STORED)
+        self.chunks = bench.listen(ActionChunk, 'executed_chunk', RELIABLE(10))
+        self.statuses = bench.listen(ExecutorStatus, 'executor_status', RELIABLE(10))
+        self.states = bench.listen(RlState, 'rl_state', RELIABLE(10))
+        self.episodes = bench.listen(EpisodeState, 'episode_state', EVERY_CHANGE)
+        self.joints = bench.listen(JointState, PROFILE.joint_state_topic, RELIABLE(10))
+        self.reports = bench.listen(DiagnosticArray, '/diagnostics', RELIABLE(10))
+        self.heard = (self.steps, self.chunks, self.statuses, self.states, self.joints, self.reports)
+        self.relayed = bench.node.create_publisher(Image, 'relayed', SENSOR)
+        self.change = lambda image: image  # what becomes of a frame on its way; None: nothing
+        bench.node.create_subscription(Image, CAMERA.topic, self.relay, SENSOR)
+        self.joy = bench.node.create_publisher(Joy, 'joy', RELIABLE(10))
+        self.calls = {name: bench.node.create_client(Trigger, name) for name in (
+            'reset_robot', 'episode/start', 'episode/abort')}  # fmt: skip
+        self.parameters = {
+            'sim_robot_node': {}, 'executor_node': method, 'camera_node': robot | task, 'rl_token_node': {},
+            'vla_node': method | task, 'teleop_node': {}, 'learner_node': method | {'run_folder': str(self.run)},
+            'monitor_node': {'run_folder': str(self.run)},
+            'episode_node': method | task | {'reset': 'person', 'shortest_seconds': 60.0},  # no success ends a test
+        }  # fmt: skip
+        self.nodes: dict[str, subprocess.Popen] = {}
+        for name in self.parameters:
+            self.start(name)
+        bench.until(lambda: self.phase() == 'reset', 120.0)
+
+    def start(self, name: str) -> None:
+        self.nodes[name] = self.bench.start(name, **self.parameters[name])
+
+    def kill(self, name: str) -> None:
+        process = self.nodes[name]
+        process.kill()
+        process.wait()
+        self.bench.processes.remove(process)
+
+    def relay(self, image: Image) -> None:
+        changed = self.change(image)
+        if changed is not None:
+            self.relayed.publish(changed)
+
+    def phase(self) -> str:
+        return self.episodes[-1].phase if self.episodes else ''
+
+    def call(self, name: str) -> None:
+        self.bench.until(self.calls[name].service_is_ready)
+        assert self.bench.until(self.calls[name].call_async(Trigger.Request()).result).success
+
+    def begin(self) -> None:
+        """An episode under way, driven by the VLA for a while."""
+        self.call('reset_robot')
+        self.bench.spin(0.3)
+        for messages in self.heard:
+            messages.clear()
+        self.call('episode/start')
+        self.bench.until(lambda: sum(s.source == VLA for s in self.steps) > 20)
+
+    def end(self) -> None:
+        if self.phase() != 'reset':
+            self.call('episode/abort')
+            self.bench.until(lambda: self.phase() == 'reset')
+
+    def held(self, since: float) -> ExecutedStep:
+        """The first step after `since` (s) that holds; waits for it."""
+        return self.bench.until(lambda: next((s for s in self.steps if s.source == HOLD and stamp(s) > since), None))
+
+    def driven(self, since: float, source: int = VLA) -> ExecutedStep:
+        return self.bench.until(lambda: next((s for s in self.steps if s.source == source and stamp(s) > since), None))
+
+    def goes_on(self, since: float) -> None:
+        """Whether an observation from half a second after `since` (s) is answered and drives the robot."""
+        fresh = lambda: next((c for c in self.chunks if stamp(c) > since + 0.5), None)  # noqa: E731
+        chunk = self.bench.until(fresh)
+        self.bench.until(lambda: any(s.source == VLA and s.tick >= chunk.first_tick for s in self.steps))
+
+    def stands(self, steps: list[ExecutedStep]) -> bool:
+        """Whether no command differs from the one before."""
+        return not np.diff([step.command for step in steps], axis=0).any()
+
+    def told(self, part: str) -> list[DiagnosticStatus]:
+        return [s for report in self.reports for s in report.status if s.name == f'/rlt/{part}']
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory: pytest.TempPathFactory, module_domain: int) -> Iterator[Graph]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        bench = NodeBench(tmp_path_factory.mktemp('graph'), module_domain)
+        try:
+            yield Graph(bench)
+        finally:
+            bench.close()
+
+
+@pytest.fixture
+def graph(whole: Graph) -> Iterator[Graph]:
+    """With an episode under way; whatever comes of the fault, no command is beyond a limit."""
+    whole.begin()
+    yield whole
+    whole.change = lambda image: image
+    whole.end()
+    limits = LimitChecker(PROFILE)
+    for step in whole.steps:
+        logged = Logged(step.episode, step.phase, step.source, step.policy_version, np.array(step.command))
+        limits.add(step.tick, logged)
+    assert limits.steps > 20 and limits.wrong.examples == []
+
+
+@pytest.mark.fault('camera-stops', "the rest of the VLA's reference, then a hold; goes on when it is back")
+def test_a_camera_that_stops_holds_the_robot(graph: Graph, time_to_hold) -> None:
+    graph.change = lambda image: None
+    held = graph.held(time.time())
+    seen = max(stamp(s) for s in graph.states)
+    time_to_hold(stamp(held) - seen)
+    assert stamp(held) - seen <= ANSWERED + 2 * DT
+    graph.bench.until(lambda: any('base' in s.message for s in graph.told('camera_node: observation')))
+    assert graph.stands([s for s in graph.steps if s.tick > held.tick + 10])
+    back = time.time()
+    graph.change = lambda image: image
+    assert graph.driven(back).episode == held.episode
+
+
+@pytest.mark.fault('camera-garbage', 'garbage beside good frames is refused and counted, the robot goes on')
+@pytest.mark.fault('stamps', 'frames without a stamp or from the future, beside good ones: the robot goes on')
+def test_garbage_beside_good_frames_does_not_disturb(graph: Graph) -> None:
+    def change(image: Image) -> Image:
+        for broken in ({'height': 4_000_000_000}, {'data': b'Traceback'}, {'encoding': 'nonsense'}, {'step': 1}):
+            fields = {name: getattr(image, name) for name in ('header', 'height', 'width', 'step', 'encoding')}
+            graph.relayed.publish(Image(**fields | {'data': bytes(image.data)} | broken))
+        unstamped = Image(height=96, width=96, step=288, encoding='rgb8', data=bytes(image.data))
+        graph.relayed.publish(unstamped)
+        return image
+
+    graph.change = change
+    graph.bench.until(lambda: any('refused' in s.message for s in graph.told('camera_node: base')))
+    graph.goes_on(time.time())
+
+
+@pytest.mark.fault('camera-garbage', 'nothing but garbage is as no camera')
+def test_nothing_but_garbage_holds_the_robot(graph: Graph, time_to_hold) -> None:
+    def change(image: Image) -> Image:
+        image.data = bytes(image.data)[:100]
+        return image
+
+    graph.change = change
+    held = graph.held(time.time())
+    time_to_hold(stamp(held) - max(stamp(s) for s in graph.states))
+    graph.change = lambda image: image
+    graph.driven(stamp(held))
+
+
+@pytest.mark.fault('vla-garbage', 'refused and said, never executed; the robot goes on with good ones')
+def test_garbage_in_place_of_vla_outputs_is_never_executed(graph: Graph) -> None:
+    publisher = graph.bench.node.create_publisher(VlaOutput, 'vla_output', RELIABLE(10))
+    vla_outputs = graph.bench.listen(VlaOutput, 'vla_output', RELIABLE(10))
+    good = graph.bench.until(lambda: vla_outputs and vla_outputs[-1])
+    begin = time.time()
+
+    def broken(**changes: object) -> VlaOutput:
+        names = good.get_fields_and_field_types()
+        return VlaOutput(**{name: getattr(good, name) for name in names} | {'sequence': 10**6} | changes)
+
+    nan = broken()
+    fill_array(nan, 'reference', np.full(len(good.reference), np.nan))
+    not_finite = broken()
+    fill_array(not_finite, 'prefix', np.full(len(good.prefix) // 2, np.nan, np.float16))
+    text = broken(prefix=b'Traceback (most recent call last):')
+    large = broken(num_tokens=4_000_000_000, token_dim=4_000_000_000)
+    short = broken(reference=good.reference[:7], horizon=0)
+    other = broken(vla_hash='0' * 64)
+    for message in (nan, not_finite, text, large, short, other):
+        publisher.publish(message)
+        graph.bench.spin(0.1)
+    graph.bench.spin(0.5)
+    graph.bench.node.destroy_publisher(publisher)
+    log = graph.bench.log('rl_token_node')
+    assert 'VLA output dropped' in log and 'is not the one this encoder was trained on' in log
+    assert 'state dropped' in graph.bench.log('executor_node')
+    assert {s.source for s in graph.steps if stamp(s) > begin} <= {VLA, HOLD}
+    graph.goes_on(time.time())
+    assert all(np.isfinite(s.command).all() and s.chunk < 10**6 for s in graph.steps)
+
+
+@pytest.mark.fault('vla-hangs', 'the rest of its reference, then a hold; afterwards no chunk that is over is played')
+@pytest.mark.fault('underrun', 'the robot stands still, told as waiting for a chunk')
+def test_a_vla_that_hangs_holds_the_robot(graph: Graph, time_to_hold) -> None:
+    vla = graph.nodes['vla_node']
+    vla.send_signal(signal.SIGSTOP)
+    try:
+        held = graph.held(time.time())
+        seen = max(stamp(s) for s in graph.states)
+        time_to_hold(stamp(held) - seen)
+        assert stamp(held) - seen <= ANSWERED + 2 * DT
+        graph.bench.spin(0.5)
+        last = [s for s in graph.steps if s.tick >= held.tick]
+        assert {s.source for s in last} == {HOLD} and graph.stands(last[10:])
+        assert graph.statuses[-1].reason == 'HOLD: waiting for a chunk'
+        graph.chunks.clear()
+    finally:
+        vla.send_signal(signal.SIGCONT)
+    resumed = graph.driven(stamp(held))
+    chunk = next(c for c in graph.chunks if c.first_tick <= resumed.tick)
+    assert stamp(resumed) - stamp(chunk) < (METHOD.delay + METHOD.chunk) * DT, 'an old chunk is not played'
+
+
+@pytest.mark.fault('vla-slow', 'chunks that are over are dropped and counted, and the robot holds')
+def test_a_vla_that_answers_seconds_late_does_not_drive(graph: Graph, time_to_hold) -> None:
+    vla, begin = graph.nodes['vla_node'], time.time()
+    late = graph.statuses[-1].chunks_late
+    try:
+        for _ in range(2):  # two answers
+            vla.send_signal(signal.SIGSTOP)
+            graph.bench.spin(1.5)
+            vla.send_signal(signal.SIGCONT)
+            answers = len(graph.states)
+            graph.bench.until(lambda answers=answers: len(graph.states) > answers)
+    finally:
+        vla.send_signal(signal.SIGCONT)
+    held = graph.held(begin)
+    time_to_hold(stamp(held) - max(stamp(s) for s in graph.states if stamp(s) < begin))
+    graph.bench.until(lambda: graph.statuses[-1].chunks_late > late)
+    graph.driven(time.time())
+
+
+@pytest.mark.fault('joy-unplugged', 'stands at once, given back after 0.25 s: then a hold until a fresh chunk')
+def test_a_controller_unplugged_with_the_deadman_held(graph: Graph, time_to_hold) -> None:
+    sent: list[float] = []
+
+    def hold_on() -> None:
+        message = Joy(axes=[0.0, 1.0, 0.0, 0.0, 0.0, 0.0], buttons=[int(i == DEADMAN) for i in range(21)])
+        sent.append(time.time())
+        graph.joy.publish(message)
+
+    timer = graph.bench.node.create_timer(0.02, hold_on)
+    graph.driven(time.time(), HUMAN)
+    moves = lambda: not graph.stands([s for s in graph.steps if s.source == HUMAN][-3:])  # noqa: E731
+    graph.bench.until(lambda: sum(s.source == HUMAN for s in graph.steps) > 25 and moves())
+    graph.bench.node.destroy_timer(timer)
+    given_back = graph.held(sent[-1])
+    graph.driven(stamp(given_back))
+    after = [s for s in graph.steps if sent[-1] - DT < stamp(s) <= stamp(given_back)]
+    still = next(b for a, b in zip(after, after[1:], strict=False) if np.array_equal(a.command, b.command))
+    time_to_hold(stamp(still) - sent[-1])
+    assert stamp(still) - sent[-1] < 0.25 and {s.source for s in after} == {HUMAN, HOLD}
+    assert graph.stands([s for s in after if s.tick >= still.tick])
+
+
+@pytest.mark.fault('overrun', 'missed ticks are counted and never caught up; the driver stops meanwhile')
+def test_a_control_loop_that_stood_still_does_not_catch_up(graph: Graph) -> None:
+    executor, missed = graph.nodes['executor_node'], graph.statuses[-1].missed_ticks
+    executor.send_signal(signal.SIGSTOP)
+    graph.bench.spin(0.8)
+    stopped = graph.joints[-3:]
+    executor.send_signal(signal.SIGCONT)
+    graph.bench.until(lambda: graph.statuses[-1].missed_ticks >= missed + 10)
+    assert np.abs([s.velocity for s in stopped]).max() < 0.05, 'the driver stands'
+    graph.driven(time.time())
+    ticks = [s.tick for s in graph.steps]
+    assert ticks == sorted(set(ticks)) and max(np.diff(ticks)) >= 10
+    assert all(s.deadline_error < DT for s in graph.steps), 'every tick is due when it is executed'
+
+
+@pytest.mark.fault('learner-dies', 'the robot goes on as if nothing had happened')
+@pytest.mark.fault('monitor-dies', 'the robot goes on as if nothing had happened')
+def test_learner_and_monitor_die_and_the_robot_goes_on(graph: Graph) -> None:
+    begin = time.time()
+    for name in ('learner_node', 'monitor_node'):
+        graph.kill(name)
+    graph.goes_on(begin)
+    for name in ('learner_node', 'monitor_node'):
+        graph.start(name)
+
+
+@pytest.mark.fault('disk-full', 'the monitor tells it and goes on; the robot does not notice')
+def test_a_full_disk_is_told_by_the_monitor(graph: Graph) -> None:
+    status = graph.run / 'status.json'
+    graph.bench.until(lambda: graph.told('monitor_node'))
+    begin = time.time()
+    resource.prlimit(graph.nodes['monitor_node'].pid, resource.RLIMIT_FSIZE, (100, 100))
+    graph.bench.until(lambda: any('cannot be written' in s.message for s in graph.told('monitor_node')))
+    assert status.stat().st_size > 100, 'the last whole one is left'
+    assert graph.nodes['monitor_node'].poll() is None
+    graph.goes_on(begin)
+    graph.kill('monitor_node')
+
+
+@pytest.mark.fault('vla-dies', 'the rest of its reference, then a hold that stays')
+def test_a_vla_that_dies_holds_the_robot(graph: Graph, time_to_hold) -> None:
+    """The last one: nobody starts it again."""
+    graph.kill('vla_node')
+    held = graph.held(time.time())
+    seen = max(stamp(s) for s in graph.states)
+    time_to_hold(stamp(held) - seen)
+    assert stamp(held) - seen <= ANSWERED + 2 * DT
+    graph.bench.spin(1.0)
+    last = [s for s in graph.steps if s.tick >= held.tick]
+    assert {s.source for s in last} == {HOLD} and graph.stands(last[10:])
