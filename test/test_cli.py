@@ -114,7 +114,7 @@ def test_the_exit_code_of_the_graph_is_that_of_the_command(rlt, monkeypatch, cod
 
 
 @pytest.mark.parametrize(('words', 'said'), [
-    (['--task', 'juggling'], 'task "juggling" does not exist; there are: ethernet'),
+    (['--task', 'juggling'], 'task "juggling" does not exist; there are: charger, charger_full, ethernet'),
     (['--method', 'magic'], 'method "magic" does not exist'),
     (['--robot', '/no/robot.yaml'], 'robot "/no/robot.yaml" does not exist'),
     (['--device', 'tpu'], "device = 'tpu' is not allowed; allowed: cpu, cuda"),

@@ -55,10 +55,11 @@ class BuiltinBackend:
         self.model.to(self.device)
         self.hash = file_hash(path)
         self.feel = Proprioception(Kinematics(profile), home(profile))
-        if self.feel.pose_size != self.model.sizes.proprioception:
+        there, here = (self.model.sizes.proprioception, len(self.unit.mean)), (self.feel.pose_size, self.feel.size)
+        if there != here:
             raise UserError(
-                f'{path} was trained with {self.model.sizes.proprioception} pose features, '
-                f'robot {profile.name} has {self.feel.pose_size}'
+                f'{path} was trained with {there[0]} pose features of {there[1]}, robot {profile.name} has {here[0]} '
+                f'of {here[1]}; make it anew with: rlt train vla'
             )
         self.seed, self._felt = seed, self.feel.of(proprioception)
         self.state_size = self._felt.stop - self._felt.start  # P of the actor-critic

@@ -51,6 +51,9 @@ class Run(RuleBasedStateMachine):
         old, self.state = self.state, new
         if new.phase == Phase.RESET != old.phase:
             self.numbers.append(new.episode)
+        if event == Event.LOST and old.phase in ACTING:  # an abort for good
+            assert new.last is None and (new.episode, new.outcome) == (old.episode, 'abort')
+            self.ends[old.episode] = Ended(old.episode, old.mode, 'abort', self.now, 0.0)
         if new.last == old.last or new.last is None:
             return
         end, before = new.last, self.ends.get(new.last.episode)

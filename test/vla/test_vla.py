@@ -157,6 +157,9 @@ def test_wrong_weights_files_are_refused_in_one_line(tmp_path: Path) -> None:
     for missing in ('normalisation.scale', 'network.place'):
         save_file({k: v for k, v in tensors.items() if k != missing}, path, metadata)
         refused(path)
+    fewer = {k: v[:-1] if k in ('normalisation.mean', 'normalisation.deviation') else v for k, v in tensors.items()}
+    save_file(fewer, path, metadata)
+    assert '13 pose features of 39, robot single_arm has 13 of 40; make it anew' in refused(path)
     save_file(tensors, path)
     assert 'kind: none' in refused(path)
     with pytest.raises(UserError, match='device "nonsense" is not available.*allowed: cpu, cuda'):
