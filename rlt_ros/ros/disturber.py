@@ -100,7 +100,7 @@ class Disturber:
         await self.say(Image, self.profile.cameras[-1].topic, SENSOR, make, seconds)
 
     async def second_commander(self, seconds: float = 1.5) -> None:
-        """Somebody else who commands the robot."""
+        """Somebody else who commands the robot, until a person has looked and re-arms it."""
 
         def make(number: int) -> object:
             command = list(self.last.command)
@@ -111,9 +111,10 @@ class Disturber:
 
         kind = Float64MultiArray if self.profile.command_interface == 'forward' else JointTrajectory
         await self.say(kind, self.profile.command_topic, COMMAND, make, seconds)
+        await self.rearm()
 
     async def second_vla(self, seconds: float = 1.5) -> None:
-        """Somebody else who speaks for the VLA, and says no numbers."""
+        """Somebody else who speaks for the VLA, and says no numbers, until a person has looked."""
 
         def make(number: int) -> RlState:
             d = self.profile.action_dim
@@ -123,6 +124,7 @@ class Disturber:
             return state
 
         await self.say(RlState, 'rl_state', RELIABLE(10), make, seconds)
+        await self.rearm()
 
     async def takeover(self, seconds: float = 2.0) -> None:
         """A person who takes the robot, moves it to and fro, and lets go."""
@@ -135,9 +137,13 @@ class Disturber:
         await self.say(Intervention, 'intervention', RELIABLE(1), make, seconds + 0.1)
 
     async def estop(self, seconds: float = 1.0) -> None:
-        """The E-stop, and after a while the re-arm, again and again until it is granted."""
+        """The E-stop, and after a while the re-arm."""
         await self.call('estop')
         await asyncio.sleep(seconds)
+        await self.rearm()
+
+    async def rearm(self) -> None:
+        """Release the E-stop: again and again until it is granted."""
         while not await self.call('rearm'):
             await asyncio.sleep(0.2)
 

@@ -12,7 +12,7 @@ import pytest
 from rclpy.clock import Clock
 from rclpy.duration import Duration
 from rclpy.time import Time
-from test_executor_node import PROFILE, Robot
+from robot_bench import PROFILE, Robot
 
 from rlt_ros.msg import ExecutedStep
 
