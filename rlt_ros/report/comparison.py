@@ -17,7 +17,7 @@ def by_task(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     """Cells by task, with its setting where that is not the critical phase alone."""
     found: dict[str, list[Cell]] = {}
     for cell in cells:
-        name = Path(cell.task).stem + ('' if cell.setting == 'critical' else f' ({cell.setting})')
+        name = Path(cell.task).stem + ('' if cell.setting == 'critical' else f'_{cell.setting}')
         found.setdefault(name, []).append(cell)
     return found
 
@@ -79,11 +79,11 @@ def write_comparison(folder: Path, cells: Sequence[Cell], videos: list[Path], pa
     ]  # fmt: skip
     for task, some in tasks.items():
         lines += [f'## {task}', '', *markdown_table('', table(some))]
-        lines += [f'![What each does differently on {task}](images/comparison-behaviour-{task}.png)\n']
-        lines += [f'[VLA and RLT side by side](images/comparison-{v.name})\n' for v in videos if v.stem == task]
+        lines += [f'![What each does differently on {task}](images/{page.stem}-behaviour-{task}.png)\n']
+        lines += [f'[VLA and RLT side by side](images/{page.stem}-{v.name})\n' for v in videos if v.stem == task]
     lines += ['## All tasks', '']
-    lines += [f'![{p.stem}](images/comparison-{p.name})\n' for p in plots if not p.stem.startswith('behaviour')]
-    return [path, *plots, published(page, lines, rows, {f'comparison-{p.name}': p for p in (*plots, *videos)})]
+    lines += [f'![{p.stem}](images/{page.stem}-{p.name})\n' for p in plots if not p.stem.startswith('behaviour')]
+    return [path, *plots, published(page, lines, rows, {f'{page.stem}-{p.name}': p for p in (*plots, *videos)})]
 
 
 def write_ablations(
