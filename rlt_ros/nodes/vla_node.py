@@ -8,9 +8,11 @@ from pydantic import Field
 
 from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.msg import EpisodeState, Observation, VlaOutput
+from rlt_ros.rl.assembly import KEPT, PATIENCE
+from rlt_ros.ros.diagnostics import OK, WARN, Diagnostics
 from rlt_ros.ros.images import image_to_rgb
 from rlt_ros.ros.lifecycle import Managed, ManagedNode
-from rlt_ros.ros.node import fill_array, ns_to_stamp, run, stamp_to_ns
+from rlt_ros.ros.node import NANOSECONDS, fill_array, ns_to_stamp, run, stamp_to_ns
 from rlt_ros.ros.qos import EVERY_CHANGE, RELIABLE, STORED
 from rlt_ros.vla.backends import open_backend
 from rlt_ros.vla.builtin import Look, VlaResult
@@ -38,7 +40,10 @@ class VlaNode(ManagedNode):
         self.task, method = load(Task, parameters.task), load(Method, parameters.method)
         self.vla = open_backend(parameters.weights, profile, self.task, parameters.device)
         self.pacing: Pacing[Look] = Pacing(
-            round(method.chunk / profile.control_rate * 1e9), method.store_approach
+            round(method.chunk / profile.control_rate * NANOSECONDS),
+            KEPT // profile.stride,
+            round(PATIENCE * NANOSECONDS),
+            method.store_approach,
         )
         size, home = profile.image_size, np.array([joint.home for joint in profile.joints])
         blank = Look(np.zeros((len(profile.cameras), size, size, 3), np.uint8), home, 0 * home, home)
@@ -46,12 +51,15 @@ class VlaNode(ManagedNode):
             self.vla.infer([blank] * count, self.task.instruction)
         self.create_subscription(Observation, 'observation', self.on_observation, RELIABLE(10))
         self.create_subscription(EpisodeState, 'episode_state', self.on_episode, EVERY_CHANGE)
+        self.diagnostics = Diagnostics(self)
         self.get_logger().info(f'VLA {self.vla.hash[:12]} ready')
 
     def activate(self) -> None:
         self.publisher = self.create_publisher(VlaOutput, 'vla_output', RELIABLE(10))
         self.backfill_publisher = self.create_publisher(VlaOutput, 'vla_output_backfill', STORED)
+        self.reported = self.pacing.dropped
         self.create_timer(0.02, self.on_timer)
+        self.create_timer(1.0, self.report)
 
     def release(self) -> None:
         self.vla = None
@@ -75,7 +83,7 @@ class VlaNode(ManagedNode):
 
     def on_timer(self) -> None:
         """Backfill a batch, unless a decision is near."""
-        batch = self.pacing.backlog(BACKFILL_BATCH)
+        batch = self.pacing.backlog(BACKFILL_BATCH, self.get_clock().now().nanoseconds)
         if not batch:
             return
         started = time.monotonic()
@@ -83,6 +91,18 @@ class VlaNode(ManagedNode):
         seconds = time.monotonic() - started
         for row, item in enumerate(batch):
             self.publish(result, row, item.stamp, item.sequence, item.look, item.episode, seconds, True, item.last)
+
+    def report(self) -> None:
+        """Whether the VLA keeps up with what is to be learned from."""
+        pacing, new = self.pacing, self.pacing.dropped - self.reported
+        self.reported = pacing.dropped
+        text = f'too slow: {new} observations dropped that the learner would no longer take' if new else 'OK'
+        if new:
+            self.get_logger().warning(text, throttle_duration_sec=10.0)
+        self.diagnostics.add('backlog', WARN if new else OK, text, {
+            'waiting': len(pacing.waiting) + len(pacing.ready), 'room': pacing.room, 'dropped': pacing.dropped,
+        })  # fmt: skip
+        self.diagnostics.publish()
 
     def publish(
         self, result: VlaResult, row: int, stamp: int, sequence: int, look: Look, episode: int, seconds: float,
