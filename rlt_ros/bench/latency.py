@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from rlt_ros.bench.lockstep import LONGEST, LockStep, Result, throughput
+from rlt_ros.bench.lockstep import LONGEST, LockStep, Result, one_core, throughput
 from rlt_ros.config import Method, RobotProfile, Task, validate
 from rlt_ros.control.chunks import HOLD
 from rlt_ros.control.safety_filter import ACCELERATION
@@ -38,6 +38,7 @@ def measure(
     profile: RobotProfile, task: Task, method: Method, episodes: int, seed: int, report: Callable[[float, str], None]
 ) -> list[dict]:
     """Rows of `rlt bench latency --json`: every delay in both modes, over the same starts. report(share done, note)."""
+    one_core()
     vla = open_backend('', profile, task)
     rows: list[dict] = []
     for delay, mode in product(DELAYS, ('aware', 'blocking')):

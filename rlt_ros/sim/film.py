@@ -73,8 +73,9 @@ def film(profile: RobotProfile, task: Task, driver: str, episodes: int, seed: in
                 tick += 1
             watch(world, tick, last=True)
     else:
-        from rlt_ros.bench.lockstep import open_lockstep
+        from rlt_ros.bench.lockstep import one_core, open_lockstep
 
+        one_core()
         runner = open_lockstep(profile, task, load(Method, 'rlt'), [seed, 3])
         if driver != 'vla':
             runner.use_saved(Path(driver) / 'checkpoints' / 'actor.safetensors')
