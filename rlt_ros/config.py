@@ -55,7 +55,7 @@ class Arm(Strict):
 
 
 class SimulatedMount(Strict):
-    """Where the simulator puts a camera."""
+    """Where the simulator puts a camera, and where camera_node takes it to be."""
 
     body: str = Field(description='"world" or an arm name (its hand)')
     position: Vector3 = Field(description='m, in that body')

@@ -60,8 +60,6 @@ FAULTS = {
 NOT_HERE = {
     'estop-lost': 'The E-stop is a press, by service or event, and latches. A source that is lost cannot be told from '
     'one that is not pressed; what has to be safe without any software is the E-stop of the robot itself.',
-    'camera-frozen': 'Not detected. A simulated camera that sees nothing move repeats its pixels exactly, so the same '
-    'pixels alone are no fault.',
     'robot-hangs': 'As joint states stop, a hold within 0.1 s; but now and then a write of the executor waits for the '
     'stopped process for 1 s in the DDS library. For that time no command comes, and the driver, as soon as it is '
     'there again, has its own time-out.',

@@ -1,5 +1,6 @@
 """Cameras and joint states in, one time-aligned Observation out."""
 
+from dataclasses import replace
 import sys
 import threading
 
@@ -11,6 +12,7 @@ from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory
 
 from rlt_ros.camera.capture import Capture
+from rlt_ros.camera.frozen import FrozenCheck
 from rlt_ros.camera.health import Health
 from rlt_ros.camera.joints import CommandLog, JointReader, in_order
 from rlt_ros.camera.pixels import to_square
@@ -34,6 +36,10 @@ class Parameters(Managed):
     max_delay: float = Field(
         default=0.2, gt=0, le=10, description='s from capture until the frame is here, beyond which it is stale'
     )
+    frozen_after: float = Field(
+        default=0.005, gt=0, le=1,
+        description='m that a tool may move in view of a camera whose picture stays exactly the same',
+    )  # fmt: skip
     loop_video: bool = Field(default=True, description='play video files again and again')
 
 
@@ -72,6 +78,8 @@ class CameraNode(ManagedNode):
             max_skew=round(profile.max_skew * NANOSECONDS),
             max_delay=round(self.parameters.max_delay * NANOSECONDS),
         )
+        self.frozen = FrozenCheck(profile, self.parameters.frozen_after)
+        self.frozen_cameras: dict[str, str] = {}  # and what is to be said of them
         self.health = {name: Health(name) for name in [*names, JOINTS, 'command']}
         self.skew = dict.fromkeys([*names, JOINTS], 0.0)  # s, largest since the last report
         self.problem, self.sent, self.stale = '', 0, 0
@@ -195,8 +203,22 @@ class CameraNode(ManagedNode):
             while aligned := self.sync.poll(self.now()):
                 self.publish(aligned)
 
+    def checked(self, aligned: Aligned) -> Aligned:
+        """With what is wrong if a camera is frozen; only parts that belong together can tell."""
+        self.frozen_cameras = {}
+        if aligned.stale:
+            return aligned
+        position, _ = aligned.parts[JOINTS].value
+        for camera in self.profile.cameras:
+            picture = aligned.parts[camera.name]
+            if problem := self.frozen.check(camera.name, picture.stamp, picture.value.data, position):
+                self.frozen_cameras[camera.name] = problem
+        told = [f'{name}: {problem}' for name, problem in self.frozen_cameras.items()]
+        return replace(aligned, problem='; '.join(told))
+
     def publish(self, aligned: Aligned) -> None:
         """Send an alignment; a part that is missing is an empty image or empty arrays."""
+        aligned = self.checked(aligned)
         names = [camera.name for camera in self.profile.cameras]
         message = Observation(
             header=Header(stamp=ns_to_stamp(aligned.stamp)),
@@ -235,6 +257,7 @@ class CameraNode(ManagedNode):
                 capture = self.captures.get(name)
                 if capture and capture.state != 'open':
                     problem = f'{capture.source}: {capture.state}'
+                problem = self.frozen_cameras.get(name) or problem
                 level = OK if not problem else WARN if 'refused' in problem else ERROR
                 self.diagnostics.add(name, level, problem or 'OK', {**values, 'max_skew_s': f'{skew:.4f}'})
                 self.skew[name] = 0.0

@@ -172,6 +172,29 @@ def test_a_camera_that_stops_holds_the_robot(graph: Graph, time_to_hold) -> None
     assert graph.driven(back).episode == held.episode
 
 
+@pytest.mark.fault('camera-frozen', 'as a camera that stops, once a tool has moved in its view while it repeats itself')
+def test_a_frozen_camera_holds_the_robot(graph: Graph, time_to_hold) -> None:
+    frozen: list[Image] = []  # the last one that was seen, and those that repeat it
+
+    def change(image: Image) -> Image:
+        frozen.append(image)
+        image.data = frozen[0].data
+        return image
+
+    graph.change = change
+    told = lambda: [s.message for s in graph.told('camera_node: observation')]  # noqa: E731
+    graph.bench.until(lambda: any(message.startswith('base: frozen: same picture for') for message in told()))
+    graph.bench.until(lambda: {s.source for s in graph.steps[-25:]} == {HOLD})
+    driven = max(s.tick for s in graph.steps if s.source == VLA)
+    held = next(s for s in graph.steps if s.tick > driven)
+    time_to_hold(stamp(held) - stamp(frozen[0]))
+    assert stamp(held) - max(stamp(s) for s in graph.states) <= ANSWERED + 2 * DT
+    assert graph.stands([s for s in graph.steps if s.tick > held.tick + 10])
+    back = time.time()
+    graph.change = lambda image: image
+    assert graph.driven(back).episode == held.episode
+
+
 @pytest.mark.fault('camera-garbage', 'garbage beside good frames is refused and counted, the robot goes on')
 @pytest.mark.fault('stamps', 'frames without a stamp or from the future, beside good ones: the robot goes on')
 def test_garbage_beside_good_frames_does_not_disturb(graph: Graph) -> None:

@@ -1,7 +1,9 @@
 """camera_node as a process: topics and video files as sources, also when they vanish and come back."""
 
+from functools import partial
 import json
 import os
+import re
 
 import cv2
 from diagnostic_msgs.msg import DiagnosticArray
@@ -19,6 +21,7 @@ from rlt_ros.ros.qos import COMMAND, RELIABLE, SENSOR
 
 PROFILE = load(RobotProfile, 'bimanual')
 JOINTS = PROFILE.joint_names
+CAMERAS = [camera.name for camera in PROFILE.cameras]
 
 
 @pytest.fixture
@@ -37,10 +40,13 @@ class Robot:
         self.joints = node.create_publisher(JointState, PROFILE.joint_state_topic, RELIABLE(10))
         self.position = np.arange(14.0)
         self.picture = np.full((96, 96, 3), [10, 20, 30], np.uint8)
+        self.turning = 0.0  # rad per tick, of the right arm's waist
+        self.seeing = set()  # cameras whose pictures change
         node.create_timer(0.02, self.publish)
 
     def publish(self):
         header = Header(stamp=self.bench.node.get_clock().now().to_msg())
+        self.position[7] += self.turning
         if 'joints' not in self.silent:
             order = np.random.default_rng(self.tick).permutation(14)
             state = JointState(header=header, name=[JOINTS[i] for i in order])
@@ -50,7 +56,8 @@ class Robot:
         self.tick += 1
         for name, publisher in self.cameras.items():
             if self.tick % 2 == 0 and name not in self.silent:
-                publisher.publish(numpy_to_image(self.picture, header))
+                picture = self.picture + np.uint8(self.tick % 100 if name in self.seeing else 0)
+                publisher.publish(numpy_to_image(picture, header))
 
 
 def good(bench):
@@ -91,17 +98,19 @@ def test_topics_become_aligned_observations(bench):
     assert bench.stop(process) == 0
 
 
+def latest(diagnostics, part):
+    """The last status of a part of the node."""
+    found = [s for array in diagnostics for s in array.status if s.name == f'/rlt/camera_node: {part}']
+    return found[-1] if found else None
+
+
 @pytest.mark.fault('camera-garbage', 'refused, counted and told on /diagnostics')
 def test_bad_input_is_dropped_and_reported_and_the_node_goes_on(bench):
     robot = Robot(bench, PROFILE.cameras)
     robot.silent = {'left_wrist', 'joints'}
     diagnostics = bench.listen(DiagnosticArray, '/diagnostics', RELIABLE(10))
+    status = partial(latest, diagnostics)
     bench.start('camera_node')
-
-    def status(part):
-        found = [s for array in diagnostics for s in array.status if s.name == f'/rlt/camera_node: {part}']
-        return found[-1] if found else None
-
     picture = numpy_to_image(robot.picture, Header())
 
     def break_everything():
@@ -139,6 +148,30 @@ def test_a_publisher_that_stops_is_told_and_comes_back(bench, source):
     assert all(observation.stale for observation in bench.observations[5:])
     robot.silent = set()
     bench.until(lambda: len(good(bench)) > 5)
+
+
+@pytest.mark.fault('camera-frozen', 'observations are marked stale once the tool has moved, until a new picture comes')
+def test_a_camera_whose_picture_is_frozen_while_the_robot_moves_is_told_by_name(bench):
+    robot = Robot(bench, PROFILE.cameras)
+    diagnostics = bench.listen(DiagnosticArray, '/diagnostics', RELIABLE(10))
+    told = partial(latest, diagnostics)
+    bench.start('camera_node')
+    bench.until(lambda: len(good(bench)) > 10)  # at rest all pictures are the same
+    robot.turning, robot.seeing = 0.001, set(CAMERAS)
+    seen = len(good(bench))
+    bench.until(lambda: len(good(bench)) > seen + 25)
+    robot.seeing -= {'right_wrist'}
+    problem = r'frozen: same picture for \d+ frames while the tool moved \d+ mm'
+    bench.until(lambda: re.fullmatch(f'right_wrist: {problem}', told('observation').message))
+    assert re.fullmatch(problem, told('right_wrist').message) and told('right_wrist').level == b'\x02'
+    assert told('base').message == told('left_wrist').message == 'OK'
+    robot.turning = 0.0
+    del bench.observations[:]
+    bench.until(lambda: len(bench.observations) > 10)
+    assert not good(bench), 'also at rest'
+    robot.seeing.add('right_wrist')
+    bench.until(lambda: not bench.observations[-1].stale)
+    bench.until(lambda: told('right_wrist').message == told('observation').message == 'OK')
 
 
 def write_video(path, colour, frames=20):
