@@ -34,9 +34,10 @@ class Parameters(Managed):
 
 
 class TeleopNode(ManagedNode):
-    """Publishes an Intervention per message of the controller that has the robot. When it falls silent, so does this node.
+    """Publishes an Intervention per message of the controller that has the robot, and none when it falls silent.
 
-    The executor, which holds the robot then, is not to believe that a person let go. Two controllers: `joy`, and the `keyboard` of the terminal that shows the run, which sends Joy messages as well.
+    The executor holds the robot then; it is not to believe that a person let go. Two controllers: `joy`, and the
+    `keyboard` of the terminal that shows the run, which sends Joy messages as well.
     """
 
     Parameters = Parameters
