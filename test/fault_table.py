@@ -40,7 +40,7 @@ FAULTS = {
     'learner-dies': 'learner ends (SIGKILL)',
     'diverged': 'loss or networks not finite',
     'checkpoint': 'checkpoint half written or damaged',
-    'policy': 'policy damaged, of another architecture or encoder',
+    'policy': 'policy damaged, old, of another architecture or encoder',
     'journal': 'journal torn or damaged',
     'disk-full': 'disk full',
     'burst': 'resumption of a long run',

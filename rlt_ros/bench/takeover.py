@@ -74,21 +74,21 @@ def first(steps: list[Step], after: float, source: int) -> Step | None:
 
 
 def standstill(steps: list[Step], after: float) -> float | None:
-    """s from the last input of a person who then fell silent to the tick from which nothing moved, or control was lost.
+    """s from the last input of a person who then fell silent to the tick from which nothing moves.
 
-    None if the robot stood already, or the episode ended meanwhile.
+    None while it moves, if it stood already, or if somebody else drove or the episode ended meanwhile.
     """
     stands, moved = None, False
     for before, step in zip(steps, steps[1:], strict=False):
         if step.time <= after:
             continue
-        if step.source != HUMAN:
-            return (stands or step.time - after) if moved and step.acting else None
+        if step.source not in (HUMAN, HOLD) or not step.acting:
+            return None
         if np.abs(step.command - before.command).max() > STILL:
             stands, moved = None, True
         elif stands is None:
             stands = step.time - after
-    return None
+    return stands if moved else None
 
 
 def motion(steps: list[Step], profile: RobotProfile, dt: float) -> tuple[float, float]:
@@ -270,7 +270,7 @@ class Session:
         operator = self.operator
         operator.hold(self.random.uniform(*HELD), self.random.choice([-1.0, 1.0], 4))
         last = operator.joy_stamp
-        operator.wait(ANSWER, lambda: operator.steps[-1].source != HUMAN)
+        operator.wait(ANSWER, lambda: operator.steps[-1].source != HUMAN and standstill(operator.steps, last))
         seconds = standstill(operator.steps, last)
         if seconds is None:
             self.tally.interrupted += 1

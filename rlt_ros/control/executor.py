@@ -53,6 +53,7 @@ class Executor:
         self.human = self.stopped = False
         self.settling = 0  # ticks of standstill that are still to be commanded after an episode
         self.held = self.rests = 0  # ticks without an action; ticks with the rest of the VLA's reference
+        self.waiting = 0  # ticks since the last one with an action; 0 between episodes
         self.clamped = dict.fromkeys(FLAGS, 0)  # ticks that the filter changed, by reason
 
     def episode(self, number: int, phase: str, mode: str, tick: int, position: np.ndarray | None) -> None:
@@ -63,10 +64,11 @@ class Executor:
             self.filter.restart(position)
             self.schedule.clear(number, tick)
             self.log.clear()
-            self.settling = 0
+            self.settling = self.waiting = 0
         elif phase not in ACTING:
             self.schedule.clear(number, tick)
             self.settling = SETTLE if self.acting else self.settling
+            self.waiting = 0
         elif phase == 'critical' and self.phase == 'approach':
             self.schedule.not_before = tick  # what follows is the actor's
         self.phase, self.mode = phase, mode
@@ -147,6 +149,7 @@ class Executor:
         self.log[tick] = command
         self.log.pop(tick - 64, None)
         self.held += due.source == HOLD
+        self.waiting = self.waiting + 1 if due.source == HOLD else 0
         self.rests += due.index >= self.method.chunk
         for name, flag in FLAGS.items():
             self.clamped[name] += bool(flags & flag)

@@ -20,7 +20,7 @@ class Guard:
     def fault(self, now: float) -> str:
         """Why the robot may not move, the E-stop left aside; '' if nothing is wrong."""
         jump = f'the clock jumped by {self.jump:.3g} s' if self.jump else ''
-        return self.intruders or self.joints.fault(now) or self.misplaced or jump
+        return self.intruders or self.joints.fault(now) or self.misplaced or jump or self.hand.fault(now)
 
     def holds(self, now: float) -> bool:
         """Whether the robot must stand still, whoever drives."""
@@ -31,13 +31,18 @@ class Guard:
         self.estop = self.estop or who
 
     def rearm(self, now: float) -> str:
-        """Release the E-stop; while anything is wrong it stays, and what is wrong is returned."""
+        """Release the E-stop, and a takeover that fell silent; returns why not, and changes nothing then."""
+        silent = self.hand.fault(now)
+        if not self.estop and not silent:
+            return 'the E-stop is not pressed'
         wrong = self.fault(now)
         if not wrong and self.hand.velocity(now) is not None:
             wrong = f'a person has the robot ({self.hand.device})'
-        if not wrong:
-            self.estop = ''
-        return wrong
+        if wrong and wrong != silent:
+            return wrong
+        self.estop = ''
+        self.hand.forget()
+        return ''
 
     def describe(self, executed: Executed | None, chunk: int, now: float, acting: bool = True) -> tuple[int, str]:
         """State (as in ExecutorStatus.msg) and a line about it.

@@ -12,8 +12,7 @@ import numpy as np
 
 from rlt_ros.camera.joints import in_order
 
-QUIET = 0.1  # s without a word from the person: the robot holds
-RELEASED = 0.25  # s without a word from the person: control is given back
+QUIET = 0.1  # s without a word from the person who has the robot: it holds
 
 
 def made(stamp: int, wall: int, now: float) -> float:
@@ -60,7 +59,10 @@ class JointStates:
 
 
 class Hand:
-    """A person's hand on the robot. Silence holds the robot at once and gives it back a little later."""
+    """A person's hand on the robot. Silence is no release: the robot holds until the silence is explained.
+
+    That is: until the same device is heard again, any device takes over, or a person says so (`forget`).
+    """
 
     def __init__(self, size: int, period: float):
         """size: D; period: s of a tick."""
@@ -73,10 +75,12 @@ class Hand:
     ) -> None:  # fmt: skip
         """velocity: (D,) rad/s (m/s). Raises ValueError for one that is unusable: then the hand rests on the robot.
 
-        So it does where the message was under way for long; without a stamp it was made now.
+        A message that was under way for long is silence; without a stamp it was made now. A device that does not have
+        the robot cannot let go of it.
         """
-        heard = made(stamp or wall, wall, now)
-        self._active, self._heard, self.device = active, max(heard, now - QUIET), device
+        if self._active and not active and device != self.device:
+            return
+        self._active, self._heard, self.device = active, made(stamp or wall, wall, now), device
         self._velocity = np.zeros(self.size)
         wanted = np.array(velocity, float)
         if active and (wanted.shape != (self.size,) or not np.isfinite(wanted).all()):
@@ -86,7 +90,15 @@ class Hand:
 
     def velocity(self, now: float) -> np.ndarray | None:
         """(D,) how the person moves the robot now, None without a person."""
-        silence = now - self._heard
-        if not self._active or silence > RELEASED:
-            return None
-        return self._velocity if silence <= QUIET - self.period else np.zeros(self.size)
+        return self._velocity if self._active and not self._silent(now) else None
+
+    def fault(self, now: float) -> str:
+        """Why the robot must hold, '' if it need not."""
+        return f'{self.device} fell silent during a takeover' if self._active and self._silent(now) else ''
+
+    def forget(self) -> None:
+        """Nobody has the robot."""
+        self._active = False
+
+    def _silent(self, now: float) -> bool:
+        return now - self._heard > QUIET - self.period

@@ -43,6 +43,7 @@ from rlt_ros.weights_files import path_of
 CLOCK_STEP = 20_000_000  # ns; by so much the wall clock moves against the monotonic one only if somebody sets it
 STATUS_PERIOD = 0.1  # s
 CHECK_PERIOD = 0.5  # s between looks for other publishers
+WAITING_LIMIT = 5.0  # s without an action within an episode, from which on it is an error
 
 
 class Parameters(Managed):
@@ -80,6 +81,7 @@ class ExecutorNode(ManagedNode):
         self.guard.estop = self.pressed
         self.lock = threading.Lock()
         self.policy: Policy | None = None
+        self.actor_encoder = ''  # what the actor that drives was trained on
         self.pending_episode: EpisodeState | None = None
         self.not_joined: int | None = None  # episode that began before this node was active
         self.refused = 0
@@ -214,7 +216,7 @@ class ExecutorNode(ManagedNode):
 
     def on_rearm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self.lock:
-            wrong = self.guard.rearm(time.monotonic()) if self.guard.estop else 'the E-stop is not pressed'
+            wrong = self.guard.rearm(time.monotonic())
         response.success, response.message = not wrong, wrong or 'armed'
         self.get_logger().warning(f'rearm refused: {wrong}' if wrong else 'armed again')
         return response
@@ -234,9 +236,11 @@ class ExecutorNode(ManagedNode):
         with self.lock:
             observed = self.ticks.at_or_after(stamp_to_ns(message.header.stamp))
             answer = (self.clock.next - observed) * self.core.dt
+            late = self.core.schedule.dropped['late']
             chunk = self.core.choose(message.episode, message.sequence, seen, observed, self.clock.next)
+            if chunk is not None or self.core.schedule.dropped['late'] > late:
+                self.answers.add(answer)
         if chunk is not None:
-            self.answers.add(answer)
             reference = seen.position + seen.reference[self.method.delay :][: len(chunk.action)] * self.core.scale
             out = ActionChunk(
                 header=message.header, episode=chunk.episode, first_tick=chunk.first_tick, source=chunk.source,
@@ -247,21 +251,27 @@ class ExecutorNode(ManagedNode):
             self.chunk_publisher.publish(out)
 
     def swap_policy(self, size: int, encoder_hash: str) -> None:
-        """Take up the newest policy; between chunks, as a chunk is chosen whole."""
+        """Take up the newest policy; between chunks, as a chunk is chosen whole. The same one again changes nothing."""
         message, self.policy = self.policy, None
         state_size = size + self.method.delay * self.profile.action_dim
+        drives = self.core.actor.version if self.core.actor and self.actor_encoder == encoder_hash else None
         try:
             if message.encoder_hash != encoder_hash:
                 raise ValueError(f'it was trained on encoder {message.encoder_hash[:12]}, not {encoder_hash[:12]}')
+            if drives is not None and message.version <= drives:
+                if message.version == drives:
+                    return
+                raise ValueError(f'it is older than version {drives}, which drives')
             actor = unpack(
                 bytes(message.weights), message.version, message.sha256, state_size,
                 self.method.chunk * self.profile.action_dim,
             )  # fmt: skip
         except ValueError as error:
+            self.refused += 1
             self.get_logger().error(f'policy {message.version} refused: {error}')
             return
         with self.lock:
-            self.core.actor = actor
+            self.core.actor, self.actor_encoder = actor, encoder_hash
 
     def check(self) -> None:
         """Look for others that command the robot or speak for the VLA, and report."""
@@ -275,12 +285,14 @@ class ExecutorNode(ManagedNode):
             self.guard.intruders = others
             status, now = self.status, time.monotonic()
             fault, stopped = self.guard.fault(now), self.guard.estop
+            waiting = self.core.waiting * self.core.dt
         if not self.active:
             self.tell_inactive()
         slow = ''
         if status.answer_p99 > status.answer_limit:
             slow = f'RL states take {status.answer_p99:.3f} s (p99), more than the delay, {status.answer_limit:.3f} s'
-        level = ERROR if stopped or fault else WARN if slow or not self.active else OK
+        wrong = stopped or fault or waiting > WAITING_LIMIT
+        level = ERROR if wrong else WARN if slow or waiting or not self.active else OK
         values = {name: getattr(status, name) for name in status.get_fields_and_field_types() if name != 'header'}
         text = '; '.join(part for part in (status.reason, slow) if part)
         self.diagnostics.add('', level, text, values | {'scheduling': self.granted})

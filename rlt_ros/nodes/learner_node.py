@@ -57,6 +57,7 @@ class LearnerNode(Node):
         self.assembly = Assembly(builder)
         self.learner: Learner | None = None
         self.encoder_hash, self.note = '', 'waiting for the first episode'
+        self.driven_version = 0  # the newest policy that drove the robot, whoever published it
         self.recording = self.trouble = ''  # what is wrong with either
         self.episodes, self.stored_by_mode = 0, {'warmup': 0, 'online': 0}
         self.published_at = self.checkpoint_at = time.monotonic()
@@ -86,6 +87,7 @@ class LearnerNode(Node):
     def on_step(self, message: ExecutedStep) -> None:
         if len(message.command) != self.profile.action_dim:
             return
+        self.driven_version = max(self.driven_version, message.policy_version)
         step = Step(np.array(message.command), message.source, message.policy_version)
         period = round(1e9 / self.profile.control_rate)
         due = stamp_to_ns(message.header.stamp)
@@ -150,6 +152,7 @@ class LearnerNode(Node):
                     self.learner.add(record.transition, record.mode)
                 except ValueError as error:
                     raise UserError(f'{self.journal.path} does not fit: {error}; start a new run') from None
+                self.driven_version = max(self.driven_version, record.transition.policy_version)
             self.count(record.mode)
             self.assembly.newest_built = max(self.assembly.newest_built, episode)
         if self.learner is not None and (complaint := checkpoint.read_newest(self.checkpoint, self.learner)):
@@ -186,7 +189,7 @@ class LearnerNode(Node):
             self.get_logger().error(self.trouble)
             return
         self.trouble = ''
-        version = self.learner.publish()
+        version = self.learner.publish(self.driven_version)
         message = Policy(
             version=version.version, method=self.method.name, encoder_hash=self.encoder_hash, sha256=version.sha256
         )

@@ -34,9 +34,10 @@ class Parameters(Managed):
 
 
 class TeleopNode(ManagedNode):
-    """Publishes an Intervention per message of the controller that has the robot, and one when it falls silent.
+    """Publishes an Intervention per message of the controller that has the robot, and none when it falls silent.
 
-    Two controllers: `joy`, and the `keyboard` of the terminal that shows the run, which sends Joy messages as well.
+    The executor holds the robot then; it is not to believe that a person let go. Two controllers: `joy`, and the
+    `keyboard` of the terminal that shows the run, which sends Joy messages as well.
     """
 
     Parameters = Parameters
@@ -89,6 +90,8 @@ class TeleopNode(ManagedNode):
         takeover, events = controller.update(message.axes, message.buttons, time.monotonic())
         if controller.complaint:
             self.get_logger().error(f'{device} ignored: {controller.complaint}', throttle_duration_sec=1.0)
+            self.lose(device)
+            return
         if not self.active:  # the E-stop alone is passed on
             if 'estop' in events:
                 self.switch('estop', device)
@@ -110,12 +113,18 @@ class TeleopNode(ManagedNode):
     def check(self) -> None:
         now = time.monotonic()
         for device, controller in self.controllers.items():
-            takeover = controller.check(now)
-            if takeover is not None:
-                self.get_logger().warning(f'{device} fell silent during a takeover: released')
+            if (takeover := controller.check(now)) is not None:
                 self.take(device, takeover)
+            if controller.silent(now):
+                self.lose(device)
         if self.pulse_ends is not None and now >= self.pulse_ends:
             self.rumble(0.0)
+
+    def lose(self, device: str) -> None:
+        """Of a controller that has the robot nothing is known any more: another one may take over."""
+        if self.holder.device == device:
+            self.holder.admits(device, False)
+            self.get_logger().error(f'{device} is lost during a takeover: the robot holds')
 
     def take(self, device: str, takeover: Takeover, stamp: int = 0) -> None:
         """Pass on what a controller does to the robot, unless another one has it. stamp: ns, of it; 0: now."""

@@ -118,8 +118,8 @@ class Learner:
         weights['w0'] = np.concatenate([weights.pop(name) for name in ('token', 'rest', 'chunk')])
         return pack(weights, self.version)
 
-    def publish(self) -> PolicyVersion:
-        """A new version of the actor."""
-        self.version += 1
+    def publish(self, after: int = 0) -> PolicyVersion:
+        """A new version of the actor. after: one that is known to have been published, before a restart maybe."""
+        self.version = max(self.version, after) + 1
         data = self.packed()
         return PolicyVersion(self.version, data, hashlib.sha256(data).hexdigest())

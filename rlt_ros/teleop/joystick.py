@@ -9,7 +9,7 @@ import numpy as np
 from rlt_ros.errors import UserError
 from rlt_ros.teleop.mapping import Directions, Mapping, Motion
 
-SILENCE = 0.25  # s without a message until the person counts as gone
+SILENCE = 0.25  # s without a message until nobody knows what the person does
 DEBOUNCE = 0.3  # s between two presses of one button that count
 RAMP = 0.3  # s from the takeover until a deflection has its full speed
 SHORTEST = 0.06  # s that a takeover lasts at least: three ticks at 50 Hz, so that none is missed
@@ -97,11 +97,21 @@ class Joystick:
         return self._takeover(inputs, now), events
 
     def check(self, now: float) -> Takeover | None:
-        """To be called every now and then: the release, once, when the controller has fallen silent."""
-        if self._since is None or now - self._last <= SILENCE:
+        """To be called every now and then: the end, once, of a press shorter than a takeover may be.
+
+        For a controller that speaks only when something changes; of all else its messages tell the end.
+        """
+        if self._since is None or self._before.value(self.mapping.deadman) or now - self._since < SHORTEST:
             return None
-        self._before = self._since = None
+        self._since = None
         return RELEASED
+
+    def silent(self, now: float) -> bool:
+        """To be called every now and then: whether, told once, the controller fell silent during a takeover."""
+        if self._since is None or now - self._last <= SILENCE:
+            return False
+        self._before = self._since = None
+        return True
 
     def _presses(self, before: Inputs | None, inputs: Inputs, now: float) -> list[str]:
         """Buttons that went down and did not bounce."""

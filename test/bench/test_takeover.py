@@ -55,8 +55,10 @@ def test_a_person_who_falls_silent_is_timed_to_the_tick_from_which_nothing_moves
     record = steps(*[HUMAN] * 6, HOLD, velocities=[0.1, 0.1, 0.1, 0.1, 0.0, 0.0, 0.0])
     assert standstill(record, 0.03) == pytest.approx(4 * DT - 0.03)
     assert standstill(record, 0.07) is None  # it stood already
-    moving = steps(*[HUMAN] * 6, HOLD, velocities=[0.1] * 6 + [0.0])
-    assert standstill(moving, 0.03) == pytest.approx(6 * DT - 0.03)  # until control was given back
+    braking = steps(*[HUMAN] * 4, *[HOLD] * 3, velocities=[0.1] * 4 + [0.05, 0.0, 0.0])
+    assert standstill(braking, 0.03) == pytest.approx(5 * DT - 0.03)  # not the first tick that holds
+    assert standstill(braking[:5], 0.03) is None  # it moves still
+    assert standstill(steps(*[HUMAN] * 6, VLA, velocities=[0.1] * 4 + [0.0] * 3), 0.03) is None
     assert standstill([*record[:-1], *steps(*[HOLD] * 7, acting=False)[6:]], 0.03) is None
 
 

@@ -62,6 +62,22 @@ def test_the_estop_stays_beats_everything_and_remembers_who_was_first() -> None:
     assert made.rearm(10.03) == ''
 
 
+@pytest.mark.fault('joy-unplugged', 'told; ended by a re-arm, which is refused while anything else is wrong')
+def test_a_takeover_that_fell_silent_is_told_and_ended_by_a_rearm() -> None:
+    made, why = guard(), 'joy fell silent during a takeover'
+    made.hand.take(True, [1.0], 'joy', 0, 0, 10.0)
+    made.joints.take(['a'], [0.0], WALL + 1, WALL, 12.0)
+    assert made.holds(12.01) and made.describe(executed(HOLD), CHUNK, 12.01) == (HOLD, f'HOLD: {why}')
+    assert made.describe(None, CHUNK, 12.01) == (IDLE, f'IDLE: {why}'), 'the next episode does not move either'
+    made.jump = 1.0
+    assert made.rearm(12.01) == 'the clock jumped by 1 s'
+    made.jump = 0.0
+    assert made.holds(12.01)
+    made.stop('pedal')
+    assert made.rearm(12.01) == '' and not made.holds(12.01), 'the E-stop and the silence at once'
+    assert made.rearm(12.01) == 'the E-stop is not pressed'
+
+
 def test_who_drives_is_said_in_a_word() -> None:
     made = guard()
     made.hand.take(True, [1.0], 'joy', 0, 0, 10.0)

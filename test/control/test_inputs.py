@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from rlt_ros.control.inputs import QUIET, Hand, JointStates
+from rlt_ros.control.inputs import Hand, JointStates
 
 PERIOD, AGE = 0.02, 0.1
 WALL = 1_700_000_000_000_000_000  # ns
@@ -74,23 +74,59 @@ def test_a_limit_shorter_than_a_tick_is_refused() -> None:
         JointStates(['a'], PERIOD, PERIOD)
 
 
-def push(hand: Hand, velocity: list[float], now: float, stamp: float | None = None, active: bool = True) -> None:
+def push(
+    hand: Hand, velocity: list[float], now: float, stamp: float | None = None, active: bool = True, device: str = 'joy'
+) -> None:  # fmt: skip
     """A message that comes at `now`, stamped then or at `stamp`."""
     wall = WALL + round(now * 1e9)
-    hand.take(active, velocity, 'joy', wall if stamp is None else WALL + round(stamp * 1e9), wall, now)
+    hand.take(active, velocity, device, wall if stamp is None else WALL + round(stamp * 1e9), wall, now)
 
 
-def test_silence_holds_the_robot_at_once_and_gives_it_back_later() -> None:
+SILENT = 'joy fell silent during a takeover'
+
+
+def silent_hand() -> Hand:
     hand = Hand(2, PERIOD)
-    assert hand.velocity(0.0) is None
     push(hand, [1.0, -1.0], 10.0)
+    return hand
+
+
+@pytest.mark.fault('joy-unplugged', 'silence is no release: a hold that stays')
+def test_silence_holds_the_robot_at_once_and_for_good() -> None:
+    hand = silent_hand()
     assert hand.velocity(10.0).tolist() == [1.0, -1.0] and hand.velocity(10.08 - 1e-9).any()
-    for silence in (0.081, 0.1, 0.24):
-        assert hand.velocity(10.0 + silence).tolist() == [0.0, 0.0]
-    assert hand.velocity(10.26) is None
+    assert not hand.fault(10.08 - 1e-9)
+    for silence in (0.081, 0.1, 0.26, 3600.0):
+        assert hand.fault(10.0 + silence) == SILENT and hand.velocity(10.0 + silence) is None
+
+
+def test_nobody_is_missed_who_let_go_or_never_took_over() -> None:
+    hand = Hand(2, PERIOD)
+    assert hand.velocity(0.0) is None and not hand.fault(0.0)
+    push(hand, [], 1.0, active=False)
+    assert not hand.fault(9.0)
     push(hand, [1.0, -1.0], 11.0)
     push(hand, [], 11.01, active=False)
-    assert hand.velocity(11.01) is None
+    assert hand.velocity(11.01) is None and not hand.fault(20.0)
+
+
+def test_after_silence_the_same_device_anybody_who_takes_over_or_a_word_ends_the_hold() -> None:
+    for active, device in ((True, 'joy'), (False, 'joy'), (True, 'keyboard')):
+        hand = silent_hand()
+        push(hand, [0.5, 0.5], 15.0, active=active, device=device)
+        assert not hand.fault(15.0) and (hand.velocity(15.0) is not None) == active
+    hand = silent_hand()
+    hand.forget()
+    assert not hand.fault(15.0) and hand.velocity(15.0) is None
+
+
+def test_a_device_that_does_not_have_the_robot_cannot_let_go_of_it() -> None:
+    hand = silent_hand()
+    push(hand, [], 10.01, active=False, device='keyboard')
+    assert hand.velocity(10.02).tolist() == [1.0, -1.0]
+    for now in (10.2, 11.0):
+        push(hand, [], now, active=False, device='keyboard')
+        assert hand.fault(now) == SILENT
 
 
 @pytest.mark.parametrize('velocity', [[], [1.0], [1.0, 2.0, 3.0], [np.nan, 0.0], [0.0, -np.inf]])
@@ -105,10 +141,9 @@ def test_a_hand_that_cannot_be_understood_rests_on_the_robot(velocity: list[floa
 def test_a_hand_is_as_old_as_its_message_and_one_that_was_long_under_way_holds_the_robot() -> None:
     hand = Hand(1, PERIOD)
     push(hand, [1.0], 10.05, stamp=10.0)
-    assert hand.velocity(10.07).any() and not hand.velocity(10.09).any()
+    assert hand.velocity(10.07).any() and hand.fault(10.09)
     push(hand, [1.0], 20.0, stamp=15.0)
-    assert hand.velocity(20.0).tolist() == [0.0], 'a person who takes over late is not ignored'
-    assert hand.velocity(20.0 + 0.25 - QUIET + 1e-3) is None
+    assert hand.fault(20.0) == SILENT, 'a person who takes over late is not ignored'
     for stamp in (-WALL * 1e-9, 30.5):  # none at all, and of a clock that is ahead
         push(hand, [1.0], 30.0, stamp=stamp)
         assert hand.velocity(30.05).any()

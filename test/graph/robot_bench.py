@@ -29,7 +29,8 @@ class Robot:
         weights, robot = tmp_path / 'vla.safetensors', tmp_path / 'robot.yaml'
         tiny_weights.save_vla(weights, self.profile)
         robot.write_text(yaml.safe_dump(self.profile.model_dump()))
-        self.bench, self.feeling, self.sequence, self.human = bench, True, 0, False
+        self.bench, self.feeling, self.sequence, self.number = bench, True, 0, 1
+        self.human, self.speaking = False, True  # whether a person holds the deadman, and is heard
         self.delta: float | None = None  # what every state asks for, five a second
         self.count, self.felt_at = 0, 0
         self.position = HOME
@@ -58,8 +59,11 @@ class Robot:
         self.count += 1
         if self.delta is not None and self.count % 10 == 0:
             self.see(self.delta)
-        if self.human:
-            self.intervention.publish(Intervention(active=True, velocity=[0.1] + [0.0] * 6, device='test'))
+        if self.speaking:
+            self.touch(self.human)
+
+    def touch(self, active, device='test'):
+        self.intervention.publish(Intervention(active=active, velocity=[0.1] + [0.0] * 6, device=device))
 
     def feel(self, ahead=0.0, names=PROFILE.joint_names):
         message = JointState(name=names, position=self.position.tolist())
@@ -76,8 +80,12 @@ class Robot:
         return self.statuses and self.statuses[-1].reason.startswith(line)
 
     def level(self):
-        levels = [s.level for array in self.faults for s in array.status if s.name == '/rlt/executor_node']
-        return levels and levels[-1]
+        return self.told() and self.told().level
+
+    def told(self):
+        """What it last said on /diagnostics."""
+        parts = [s for array in self.faults for s in array.status if s.name == '/rlt/executor_node']
+        return parts and parts[-1]
 
     def drive(self):
         """Into an episode that the VLA drives."""
@@ -85,16 +93,17 @@ class Robot:
         self.delta = 1.0
         self.bench.until(lambda: self.last(ExecutedStep.VLA))
 
-    def enter(self, phase, number=1):
-        message = EpisodeState(episode=number, phase=phase, mode='evaluation')
+    def enter(self, phase, number=1, mode='evaluation'):
+        self.number = number
+        message = EpisodeState(episode=number, phase=phase, mode=mode)
         message.header.stamp = self.bench.node.get_clock().now().to_msg()
         self.episode.publish(message)
 
-    def see(self, delta, episode=1):
+    def see(self, delta, episode=None, ahead=0.0):
         """A state whose reference chunk is to move every joint by `delta`, in action units."""
         self.sequence += 1
-        message = RlState(episode=episode, sequence=self.sequence, horizon=20, action_dim=7)
-        message.header.stamp = self.bench.node.get_clock().now().to_msg()
+        message = RlState(episode=episode or self.number, sequence=self.sequence, horizon=20, action_dim=7)
+        message.header.stamp = (self.bench.node.get_clock().now() + Duration(seconds=ahead)).to_msg()
         fill_array(message, 'token', np.zeros(16))
         fill_array(message, 'proprioception', np.zeros(19))
         fill_array(message, 'reference', np.full((20, 7), delta))

@@ -1,5 +1,7 @@
 """The executor as a process: what reaches the robot, and what does not."""
 
+import hashlib
+
 from diagnostic_msgs.msg import DiagnosticStatus
 import numpy as np
 import pytest
@@ -8,9 +10,13 @@ import tiny_weights
 from trajectory_msgs.msg import JointTrajectory
 import yaml
 
-from rlt_ros.msg import EpisodeEvent, ExecutedStep, ExecutorStatus, Intervention, RlState
-from rlt_ros.ros.node import stamp_to_ns
-from rlt_ros.ros.qos import COMMAND
+from rlt_ros.config import Method, load
+from rlt_ros.msg import EpisodeEvent, ExecutedStep, ExecutorStatus, Intervention, Policy, RlState
+from rlt_ros.rl.policy import pack
+from rlt_ros.ros.node import fill_array, stamp_to_ns
+from rlt_ros.ros.qos import COMMAND, LATCHED
+
+METHOD = load(Method, 'rlt')
 
 
 @pytest.fixture
@@ -57,7 +63,7 @@ def test_a_person_wins_at_once_and_the_hand_back_waits_for_a_fresh_chunk(robot, 
     robot.delta = None
     assert ExecutedStep.VLA not in {s.source for s in robot.steps[-5:]}
     robot.human = False
-    bench.until(lambda: robot.last(ExecutedStep.HOLD))  # silence counts as released
+    bench.until(lambda: robot.last(ExecutedStep.HOLD))
     bench.spin(0.2)
     assert robot.last(ExecutedStep.HOLD)
     robot.delta = 0.0
@@ -65,6 +71,78 @@ def test_a_person_wins_at_once_and_the_hand_back_waits_for_a_fresh_chunk(robot, 
     commands = np.array([s.command for s in robot.steps if s.phase == 'critical'])
     limit = np.array([joint.acceleration for joint in PROFILE.joints]) / PROFILE.control_rate**2
     assert (np.abs(np.diff(commands, 2, axis=0)) <= limit + 1e-9).all()  # no jump at either hand-over
+
+
+@pytest.mark.fault('joy-unplugged', 'hold, told, also in the next episode; ended by the device, a takeover or a re-arm')
+@pytest.mark.parametrize('end', ['heard again', 'taken over', 'rearm'])
+def test_a_person_who_falls_silent_holds_the_robot_until_that_is_explained(robot, bench, end):
+    robot.drive()
+    robot.human = True
+    bench.until(lambda: robot.last(ExecutedStep.HUMAN))
+    robot.speaking = False
+    bench.until(lambda: robot.says('HOLD: test fell silent during a takeover'))
+    silent = next(s.tick for s in reversed(robot.steps) if s.source == ExecutedStep.HUMAN)
+    robot.touch(False, 'other')  # who does not have the robot cannot let go of it
+    bench.until(lambda: robot.level() == DiagnosticStatus.ERROR)
+    robot.enter('reset')
+    robot.enter('critical', number=2)
+    bench.until(lambda: len([s for s in robot.steps if s.episode == 2 and s.phase == 'critical']) > 40)
+    assert {s.source for s in robot.steps if s.tick > silent} == {ExecutedStep.HOLD}  # although chunks go on
+    if end == 'heard again':
+        robot.human, robot.speaking = False, True
+    elif end == 'taken over':
+        robot.touch(True, 'other')
+        robot.touch(False, 'other')
+    else:
+        assert robot.call('rearm') == (True, 'armed')
+    bench.until(lambda: robot.last(ExecutedStep.VLA))
+
+
+def test_waiting_for_a_chunk_is_a_warning_and_after_a_while_an_error(robot, bench):
+    robot.enter('critical')
+    bench.until(lambda: robot.level() == DiagnosticStatus.WARN and 'waiting for a chunk' in robot.told().message)
+    bench.until(lambda: robot.level() == DiagnosticStatus.ERROR)
+    assert robot.told().message == 'HOLD: waiting for a chunk'
+    robot.delta = 1.0
+    bench.until(lambda: robot.last(ExecutedStep.VLA) and robot.level() != DiagnosticStatus.ERROR)
+
+
+@pytest.mark.fault('vla-slow', 'told, although none of its chunks is ever used')
+def test_a_vla_that_is_always_late_is_told(robot, bench):
+    robot.enter('critical')
+    bench.until(lambda: len([s for s in robot.steps if s.phase == 'critical']) > 60)
+    robot.see(1.0, ahead=-1.0)
+    bench.until(lambda: robot.statuses[-1].chunks_late == 1)
+    assert robot.statuses[-1].answer_p99 > 0.9
+    bench.until(lambda: 'RL states take' in robot.told().message)
+
+
+@pytest.mark.fault('policy', 'one older than what drives is refused and counted')
+def test_an_older_policy_is_refused_and_the_same_one_again_is_nothing(robot, bench):
+    policies = bench.node.create_publisher(Policy, 'policy', LATCHED)
+    state_size, chunk_size = 16 + 19 + METHOD.delay * 7, METHOD.chunk * 7
+    weights = pack({'w0': np.zeros((state_size + chunk_size, 4)), 'b0': np.zeros(4),
+                    'w1': np.zeros((4, chunk_size)), 'b1': np.zeros(chunk_size)}, 0)  # fmt: skip
+
+    def publish(version):
+        message = Policy(version=version, sha256=hashlib.sha256(weights).hexdigest())
+        fill_array(message, 'weights', np.frombuffer(weights, np.uint8))
+        policies.publish(message)
+
+    publish(5)
+    robot.enter('critical', mode='online')
+    robot.delta = 0.0
+    bench.until(lambda: robot.steps[-1].policy_version == 5)
+    publish(5)
+    bench.spin(0.5)
+    refused = robot.statuses[-1].refused
+    publish(4)
+    bench.until(lambda: robot.statuses[-1].refused > refused)
+    log = bench.log('executor_node')
+    assert 'policy 4 refused: it is older than version 5' in log and log.count('policy') == 1
+    bench.until(lambda: robot.steps[-1].policy_version == 5)
+    publish(6)
+    bench.until(lambda: robot.steps[-1].policy_version == 6)
 
 
 @pytest.mark.fault('joints-stop', 'hold within 0.1 s, named; goes on when they are back')
@@ -176,6 +254,7 @@ def test_bad_input_is_refused_counted_and_survived(robot, bench):
     robot.see(np.nan)
     bench.until(lambda: robot.statuses[-1].refused >= 5 and robot.statuses[-1].chunks_invalid > 0)
     robot.see(1.0, episode=7)
+    robot.touch(False, 'broken')
     robot.feeling = True
     bench.until(lambda: robot.says('VLA') and robot.statuses[-1].chunks_foreign > 0)
     status = robot.statuses[-1]

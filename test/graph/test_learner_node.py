@@ -44,7 +44,7 @@ class Run:
         self.statuses = bench.listen(LearnerStatus, 'learner_status', RELIABLE(10))
         self.policies = bench.listen(Policy, 'policy', LATCHED)
         self.reports = bench.listen(DiagnosticArray, '/diagnostics', RELIABLE(10))
-        self.number = 0
+        self.number = self.driven = 0  # episode; policy that drove in it
         self.process = self.start()
 
     @property
@@ -69,7 +69,8 @@ class Run:
         start = 1_800_000_000_000_000_000 + first * PERIOD
         mode = 'warmup' if self.number == 1 else 'online'
         for tick in range(LENGTH):
-            step = ExecutedStep(tick=first + tick, episode=self.number, phase='critical', source=ExecutedStep.VLA)
+            step = ExecutedStep(tick=first + tick, episode=self.number, phase='critical', source=ExecutedStep.VLA,
+                                policy_version=self.driven)  # fmt: skip
             step.header.stamp = ns_to_stamp(start + tick * PERIOD)
             fill_array(step, 'command', random.normal(0, 0.01, D))
             self.steps.publish(step)
@@ -133,6 +134,21 @@ def test_it_learns_and_after_kill_9_goes_on_where_it_was_without_a_burst(run: Ru
     assert status.transitions == 3 * PER_EPISODE and status.updates == 20 + 4 * PER_EPISODE
     assert '40 bytes of a torn tail were cut off' in bench.log('learner_node')
     assert list(journal.records(run.journal))[-1][1] == run.journal.stat().st_size
+
+
+@pytest.mark.fault('learner-dies', 'a version that has driven the robot is not given out again')
+def test_after_kill_9_its_policies_are_newer_than_what_drives(run: Run, bench: NodeBench) -> None:
+    run.driven = 7  # more than this learner knows of
+    for _ in range(2):
+        run.episode()
+    bench.until(lambda: run.policies and run.policies[-1].version > 7)
+    run.process.kill()
+    run.process.wait()
+    bench.processes.remove(run.process)
+    run.start()  # without a checkpoint: what it knows is from the journal
+    run.episode()
+    bench.until(lambda: run.policies)
+    assert run.policies[0].version > 7
 
 
 @pytest.mark.fault('not-finite', 'left out of what is learned from')

@@ -88,27 +88,35 @@ def test_takeover_label_and_hand_back(person, bench):
     assert bench.stop(person.process) == 0
 
 
-@pytest.mark.fault('joy-unplugged', 'counts as released')
-@pytest.mark.fault('joy-short', 'ignored, released, told on /diagnostics')
-def test_an_unplugged_controller_and_a_wrong_one_release(person, bench):
+@pytest.mark.fault('joy-unplugged', 'nothing is said in its place, and another controller may take over')
+@pytest.mark.fault('joy-short', 'ignored, counts as silence, told on /diagnostics')
+def test_of_an_unplugged_controller_and_a_wrong_one_nobody_says_that_it_let_go(person, bench):
     person.axes[1] = 1.0
     person.held.add(DEADMAN)
     bench.until(person.moves)
     person.speaking = False
+    bench.until(lambda: 'joy is lost during a takeover' in bench.log('teleop_node'))
+    assert person.interventions[-1].active
+    person.keys = {' '}
+    bench.until(lambda: person.interventions[-1].active and person.interventions[-1].device == 'keyboard')
+    person.keys = set()
     bench.until(lambda: not person.interventions[-1].active)
-    assert not any(person.interventions[-1].velocity)
+    person.keys = None
     person.speaking = True
     bench.until(person.moves)
     for axes in ([1.0, 1.0], [np.nan] * 6):
         person.axes = axes
-        bench.until(lambda: not person.interventions[-1].active)
+        lost = bench.log('teleop_node').count('joy is lost')
+        bench.until(lambda lost=lost: bench.log('teleop_node').count('joy is lost') > lost)
+        assert person.interventions[-1].active
         level = DiagnosticStatus.WARN
         bench.until(lambda level=level: any(
             status.level == level and status.name.endswith('teleop_node: joy')
             for report in person.reports for status in report.status))  # fmt: skip
         person.reports.clear()
         person.axes = [0.0, 1.0, 0, 0, 0, 0]
-        bench.until(person.moves)
+        person.interventions.clear()
+        bench.until(lambda: person.interventions and person.moves())
     assert 'joy ignored: 2 axes' in bench.log('teleop_node') and 'not finite' in bench.log('teleop_node')
 
 

@@ -87,6 +87,11 @@ def test_what_is_published_is_the_actor_as_it_is_now() -> None:
         updated(learner, 10)
 
 
+def test_a_version_that_has_driven_is_not_given_out_again() -> None:
+    learner = updated(fed(), 20)
+    assert [learner.publish(after).version for after in (0, 40, 40, 0)] == [1, 41, 42, 43]
+
+
 @pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
 def test_predictions_are_the_smaller_q_of_what_was_done(precision: str) -> None:
     learner = updated(fed(token_precision=precision), 20)

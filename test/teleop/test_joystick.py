@@ -73,12 +73,15 @@ def test_choosing_an_arm_takes_nothing_over(joystick):
     assert not joystick.update(MIDDLE, buttons(NEXT_ARM), 0.1)[0].active
 
 
-def test_silence_is_a_release_told_once(joystick):
+def test_silence_during_a_takeover_is_told_once_and_is_no_release(joystick):
+    assert not joystick.silent(1.0)
     joystick.update(MIDDLE, buttons(DEADMAN), 1.0)
-    assert joystick.check(1.0 + SILENCE) is None
-    takeover = joystick.check(1.01 + SILENCE)
-    assert takeover is not None and not takeover.active
-    assert joystick.check(1.3) is None
+    assert not joystick.silent(1.0 + SILENCE)
+    assert joystick.check(1.01 + SILENCE) is None and joystick.silent(1.01 + SILENCE)
+    assert joystick.check(1.3) is None and not joystick.silent(1.3)
+    assert joystick.update(MIDDLE, buttons(DEADMAN), 2.0)[0].active
+    joystick.update(MIDDLE, buttons(), 2.1)
+    assert not joystick.silent(3.0)
 
 
 def test_a_takeover_is_never_too_short_to_be_seen(joystick):
@@ -89,7 +92,9 @@ def test_a_takeover_is_never_too_short_to_be_seen(joystick):
     assert not joystick.update(MIDDLE, buttons(), 0.101 + SHORTEST)[0].active
     joystick.update(MIDDLE, buttons(DEADMAN), 1.0)
     joystick.update(MIDDLE, buttons(), 1.001)
-    assert joystick.check(1.3) is not None, 'also when the controller says no more'
+    assert joystick.check(1.0 + SHORTEST / 2) is None
+    assert joystick.check(1.0 + SHORTEST) is not None, 'also when the controller says no more'
+    assert not joystick.silent(2.0)
 
 
 def test_events_come_once_per_press_and_do_not_bounce(joystick):
@@ -110,12 +115,12 @@ def test_a_button_held_at_the_start_or_after_silence_is_no_press_but_the_e_stop_
     assert joystick.update(MIDDLE, buttons(SUCCESS, ESTOP), 5.0)[1] == ['estop']
 
 
-@pytest.mark.fault('joy-short', 'ignored, counts as released')
+@pytest.mark.fault('joy-short', 'ignored, no takeover comes of it')
 @pytest.mark.parametrize('bad', [
     ([0.0] * 5, buttons(DEADMAN, SUCCESS)), (MIDDLE, buttons(DEADMAN, SUCCESS)[:14]), ([], []),
     ([float('nan'), *MIDDLE[1:]], buttons(DEADMAN, SUCCESS)), ([*MIDDLE[:5], float('inf')], buttons(DEADMAN)),
 ])  # fmt: skip
-def test_a_message_of_another_device_or_with_no_number_is_ignored_and_releases(joystick, bad):
+def test_a_message_of_another_device_or_with_no_number_takes_nothing_over(joystick, bad):
     assert held(joystick, MIDDLE).active
     takeover, events = joystick.update(*bad, 0.5)
     assert not takeover.active and not events and joystick.complaint
