@@ -98,10 +98,10 @@ def test_other_keys_arrows_and_silence_say_nothing(person):
     assert person.sent == sent, 'a second terminal may be the one in use'
 
 
-def test_a_view_that_dies_or_is_stopped_for_a_while_releases(person):
+def test_a_view_that_dies_or_is_stopped_for_a_while_is_silent(person):
     person.type(' ', 1.0)
+    assert person.takeover.active and not person.joystick.silent(person.now)
     person.now += 0.25
-    person.takeover = person.joystick.check(person.now)
-    assert not person.takeover.active
+    assert person.joystick.silent(person.now)
     person.type('w', 1.0)
     assert not person.takeover.active, 'nor does it take over by itself when it goes on'
