@@ -215,7 +215,7 @@ def test_rule_12_nothing_of_the_approach_is_stored_unless_asked_for(store_approa
 
 @pytest.mark.parametrize('store_approach', [False, True])
 def test_rule_12_nothing_of_the_approach_waits_for_the_vla_unless_asked_for(store_approach: bool) -> None:
-    pacing = Pacing(100, store_approach)
+    pacing = Pacing(100, 100, 10_000, store_approach)
     for phase, stamps in (('approach', range(0, 500, 20)), ('critical', range(500, 1000, 20))):
         pacing.episode(1, phase, 'online', stamps[0])
         decided = [stamp for stamp in stamps if pacing.offer(stamp, stamp)]
