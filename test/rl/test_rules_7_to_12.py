@@ -222,4 +222,4 @@ def test_rule_12_nothing_of_the_approach_waits_for_the_vla_unless_asked_for(stor
         assert decided == list(stamps[::5])
     pacing.episode(1, 'ended', 'online', 1000)
     first = 0 if store_approach else 500
-    assert [item.stamp for item in pacing.backlog(100)] == [s for s in range(first, 1000, 20) if s % 100]
+    assert [item.stamp for item in pacing.backlog(100, 1000)] == [s for s in range(first, 1000, 20) if s % 100]
