@@ -152,7 +152,7 @@ def of_ablations(cells: Sequence[Cell]) -> dict[str, Figure]:
     left.set(xlabel='robot minutes', ylabel='successes per 10 min, while learning')
     left.set_ylim(bottom=0)
     right.set_yticks([-i for i in range(len(groups))], list(groups))
-    right.set(xlabel='final successes per 10 min, 95 %; success rate beside it')
+    right.set(xlabel='final successes per 10 min, 95 %;\nsuccess rate beside it')
     right.set_xlim(left=0)
     for axes in (left, right):
         style(axes)
