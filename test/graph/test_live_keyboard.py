@@ -62,7 +62,9 @@ def screen(bench):
     screen = Screen(bench)
     yield screen
     with contextlib.suppress(OSError):  # a test that failed leaves its job in the foreground
-        os.killpg(os.tcgetpgrp(screen.file), signal.SIGKILL)
+        group = os.tcgetpgrp(screen.file)
+        if group > 0:  # 0: nobody is left, and would mean this process
+            os.killpg(group, signal.SIGKILL)
     os.close(screen.file)  # hangs up
     os.waitpid(screen.pid, 0)
 
