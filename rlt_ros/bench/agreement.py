@@ -8,23 +8,19 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 import math
-import os
 from pathlib import Path
-import tempfile
 
 import numpy as np
-import yaml
 
 from rlt_ros import graph
 from rlt_ros.bench.lockstep import one_core, open_lockstep
+from rlt_ros.bench.simulated_graph import prepared
 from rlt_ros.config import Method, RobotProfile, Task, load, validate
 from rlt_ros.errors import UserError
 from rlt_ros.report.records import of_mode, read_episodes, read_object
 from rlt_ros.report.summary import median_steps, successes, wilson
-from rlt_ros.run_folder import check_network, prepare
 from rlt_ros.supervisor import FINISHED, Supervisor
 
-DOMAIN = '101'  # the last one that is safe on Linux
 STARTS = 1  # beside the seed: as sim_robot_node draws
 PATIENCE = 60.0  # s without an episode
 DRAWS = 2000
@@ -87,13 +83,9 @@ def lockstep(plan: Plan, report: Callable[[int, str], None]) -> list[dict]:
 
 def live(plan: Plan, report: Callable[[int], None]) -> tuple[list[dict], dict]:
     """The episodes, and whether the machine kept up."""
-    os.environ['ROS_DOMAIN_ID'] = DOMAIN
-    with tempfile.TemporaryDirectory(prefix='rlt-bench-') as name, check_network('rlt'):
-        method = Path(name, 'method.yaml')
-        method.write_text(yaml.safe_dump(plan.chosen().model_dump()))
-        arguments = {'robot': plan.robot, 'task': plan.task, 'method': str(method), 'seed': plan.seed,
-                     'run_folder': str(Path(name, 'run')), 'minutes': 1e4, 'joystick': False}  # fmt: skip
-        return asyncio.run(_live(plan, prepare(arguments), arguments, report))
+    given = {'robot': plan.robot, 'task': plan.task, 'seed': plan.seed, 'minutes': 1e4, 'joystick': False}
+    with prepared(plan.chosen(), **given) as (folder, arguments):
+        return asyncio.run(_live(plan, folder, arguments, report))
 
 
 async def _live(

@@ -9,23 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 import os
 from pathlib import Path
-import tempfile
 import time
 
 import numpy as np
-import yaml
 
 from rlt_ros import graph
+from rlt_ros.bench.simulated_graph import prepared
 from rlt_ros.config import Method, load
 from rlt_ros.errors import UserError
 from rlt_ros.monitor.histogram import Histogram
 from rlt_ros.report.records import read_object
-from rlt_ros.run_folder import check_network, prepare
 from rlt_ros.supervisor import FINISHED, Supervisor
 
 # The learner begins after one episode and is owed more updates than any machine can make.
 FULL_LOAD = {'evaluation_episodes': 0, 'warmup_episodes': 1, 'first_updates': 1, 'updates_per_transition': 100.0}
-DOMAIN = '101'  # the last one that is safe on Linux
 PATIENCE = 180.0  # s until everything moves
 PERCENTS = {'p50': 50, 'p99': 99, 'max': 100}
 
@@ -43,13 +40,8 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict:
 
     Raises UserError if the graph does not get going or ends early.
     """
-    os.environ['ROS_DOMAIN_ID'] = DOMAIN
-    with tempfile.TemporaryDirectory(prefix='rlt-bench-') as name, check_network('rlt'):
-        method = Path(name, 'method.yaml')
-        method.write_text(yaml.safe_dump(load(Method, plan.method, **FULL_LOAD).model_dump()))
-        arguments = {'robot': plan.robot, 'method': str(method), 'run_folder': str(Path(name, 'run')),
-                     'minutes': (plan.seconds + PATIENCE) / 60, 'joystick': False}  # fmt: skip
-        folder = prepare(arguments)
+    method, minutes = load(Method, plan.method, **FULL_LOAD), (plan.seconds + PATIENCE) / 60
+    with prepared(method, robot=plan.robot, minutes=minutes, joystick=False) as (folder, arguments):
         return asyncio.run(_run(plan, folder, arguments, say))
 
 

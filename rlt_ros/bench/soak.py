@@ -4,25 +4,22 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-import os
 from pathlib import Path
 import signal
-import tempfile
 import time
 
 import numpy as np
 import psutil
-import yaml
 
 from rlt_ros import graph
-from rlt_ros.bench.control import DOMAIN, PATIENCE
+from rlt_ros.bench.control import PATIENCE
+from rlt_ros.bench.simulated_graph import prepared
 from rlt_ros.bench.soak_checks import Life, LimitChecker, Logged, MissedTicks, TransitionChecker, schedule, verdict
 from rlt_ros.config import Method, RobotProfile, load
 from rlt_ros.errors import UserError
 from rlt_ros.msg import EpisodeState, ExecutedStep
 from rlt_ros.rl import journal
 from rlt_ros.ros.disturber import Disturber
-from rlt_ros.run_folder import check_network, prepare
 from rlt_ros.supervisor import FINISHED, Supervisor
 from rlt_ros.vla import normalisation
 from rlt_ros.weights_files import path_of
@@ -53,14 +50,9 @@ def soak(plan: Plan, say: Callable[[str], None]) -> dict:
 
     Raises UserError if the graph does not get going.
     """
-    os.environ['ROS_DOMAIN_ID'] = DOMAIN
-    with tempfile.TemporaryDirectory(prefix='rlt-soak-') as name, check_network('rlt'):
-        method = load(Method, plan.method, **QUICK)
-        file = Path(name, 'method.yaml')
-        file.write_text(yaml.safe_dump(method.model_dump()))
-        arguments = {'robot': plan.robot, 'method': str(file), 'run_folder': str(Path(name, 'run')),
-                     'seed': plan.seed, 'minutes': (plan.seconds + PATIENCE) / 60}  # fmt: skip
-        return asyncio.run(Soak(plan, method, prepare(arguments), arguments, say).run())
+    method, minutes = load(Method, plan.method, **QUICK), (plan.seconds + PATIENCE) / 60
+    with prepared(method, robot=plan.robot, seed=plan.seed, minutes=minutes) as (folder, arguments):
+        return asyncio.run(Soak(plan, method, folder, arguments, say).run())
 
 
 class Soak:

@@ -12,20 +12,18 @@ from dataclasses import dataclass
 import os
 from pathlib import Path
 import signal
-import tempfile
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-import yaml
 
 from rlt_ros import graph
-from rlt_ros.bench.control import DOMAIN, FULL_LOAD, PATIENCE
+from rlt_ros.bench.control import FULL_LOAD, PATIENCE
+from rlt_ros.bench.simulated_graph import prepared
 from rlt_ros.config import Method, RobotProfile, load
 from rlt_ros.control.chunks import ACTOR, HOLD, HUMAN, VLA
 from rlt_ros.errors import UserError
-from rlt_ros.run_folder import check_network, prepare
 from rlt_ros.supervisor import FINISHED, Supervisor
 
 if TYPE_CHECKING:
@@ -173,13 +171,9 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict:
 
     Raises UserError if the graph does not get going or ends early.
     """
-    os.environ['ROS_DOMAIN_ID'] = DOMAIN
-    with tempfile.TemporaryDirectory(prefix='rlt-bench-') as name, check_network('rlt'):
-        method = Path(name, 'method.yaml')
-        method.write_text(yaml.safe_dump(load(Method, plan.method, **FULL_LOAD).model_dump()))
-        arguments = {'robot': plan.robot, 'method': str(method), 'run_folder': str(Path(name, 'run')),
-                     'seed': plan.seed, 'minutes': 1e4, 'joystick': False}  # fmt: skip
-        return asyncio.run(_run(plan, prepare(arguments), arguments, say))
+    method = load(Method, plan.method, **FULL_LOAD)
+    with prepared(method, robot=plan.robot, seed=plan.seed, minutes=1e4, joystick=False) as (folder, arguments):
+        return asyncio.run(_run(plan, folder, arguments, say))
 
 
 async def _run(plan: Plan, folder: Path, arguments: dict[str, graph.Value], say: Callable[[str], None]) -> dict:
