@@ -30,6 +30,15 @@ def put(world: World, across: tuple[float, float], depth: float) -> None:
     world.place(world.socket_position + offset, world.socket_yaw)
 
 
+def press(world: World, depth: float, going: int, ticks: int) -> None:
+    """Command the hand `depth` m down within `going` ticks, and keep pressing until `ticks` are over."""
+    arm, part, command = world.kinematics.arms[-1], world.kinematics.slices[-1], world.position.copy()
+    position, rotation = arm.tool(command[part])
+    for tick in range(ticks):
+        command[part] = arm.solve(position - [0, 0, depth * min(tick / going, 1)], rotation, command[part])
+        world.step(command, DT)
+
+
 def test_plugged_in_is_deep_in_the_socket_and_nowhere_else(world: World) -> None:
     assert not world.success()
     for across, depth, success in (
@@ -51,11 +60,7 @@ def test_plugged_in_is_deep_in_the_socket_and_nowhere_else(world: World) -> None
 
 def test_pressing_beside_the_hole_is_no_success(world: World) -> None:
     put(world, (0.005, 0.0), -0.002)
-    arm, part, command = world.kinematics.arms[-1], world.kinematics.slices[-1], world.position.copy()
-    position, rotation = arm.tool(command[part])
-    for tick in range(60):
-        command[part] = arm.solve(position - [0, 0, 0.006 * min(tick / 40, 1)], rotation, command[part])
-        world.step(command, DT)
+    press(world, 0.006, 40, 60)
     assert not world.success() and world.tip_in_socket()[2] > -0.003
     assert world.penetration < 5e-4
 
@@ -110,11 +115,7 @@ def test_pressing_half_a_socket_beside_does_no_task(name: str) -> None:
     """Contact is honest: nothing goes through walls, however long it is pushed."""
     world = World(load(RobotProfile, 'bimanual'), load(Task, name), 5)
     put(world, (0.0016, 0.0016), -0.004)
-    arm, part, command = world.kinematics.arms[-1], world.kinematics.slices[-1], world.position.copy()
-    position, rotation = arm.tool(command[part])
-    for tick in range(120):
-        command[part] = arm.solve(position - [0, 0, 0.010 * min(tick / 60, 1)], rotation, command[part])
-        world.step(command, DT)
+    press(world, 0.010, 60, 120)
     assert not world.success() and world.tip_in_socket()[2] > -0.002
 
 
