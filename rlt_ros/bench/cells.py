@@ -20,7 +20,7 @@ import numpy as np
 
 from rlt_ros import __version__
 from rlt_ros.bench.learning import FINAL, Recorder, evaluate, learn
-from rlt_ros.bench.lockstep import LockStep, Result, one_core, open_lockstep
+from rlt_ros.bench.lockstep import LockStep, Result, hands_over, one_core, open_lockstep
 from rlt_ros.bench.parts import Parts
 from rlt_ros.bench.variations import varied
 from rlt_ros.config import Method, RobotProfile, Task, config_hash, load
@@ -115,7 +115,7 @@ class Person:
         world.reset()
         operator = Teleoperation(world, self.random)
         while not success:
-            if begin is None and (world.rack is None or world.critical() or tick * self.dt >= self.task.handover_after):
+            if begin is None and hands_over(world, self.task, tick * self.dt):
                 begin = tick
             if begin is not None and (tick - begin) * self.dt >= self.task.time_limit:
                 break

@@ -122,12 +122,11 @@ class LockStep:
         seen: dict[int, Seen] = {}
         steps: dict[int, Step] = {}
         tick, begin, success = 0, 0, False  # begin: of the phase
-        seconds = {'approach': self.task.handover_after, 'critical': self.task.time_limit}
         while not success:
-            if phase == 'approach' and (world.critical() or tick * self.dt >= seconds['approach']):
+            if phase == 'approach' and hands_over(world, self.task, tick * self.dt):
                 phase, begin = 'critical', tick
                 executor.episode(self.episodes, phase, mode, tick, world.position)
-            if (tick - begin) * self.dt >= seconds[phase]:
+            if phase == 'critical' and (tick - begin) * self.dt >= self.task.time_limit:
                 break
             if watch is not None:
                 watch(world, tick)
@@ -152,6 +151,11 @@ class LockStep:
         learned = {t: state for t, state in seen.items() if t >= first}
         transitions = list(self.builder.build(learned, steps, Ending(tick, success, terminated=success)))
         return Result(success, tick, world.penetration, transitions)
+
+
+def hands_over(world: World, task: Task, seconds: float) -> bool:
+    """Whether the critical phase begins, `seconds` after the start: at once where nothing has to be fetched."""
+    return world.rack is None or world.critical() or seconds >= task.handover_after
 
 
 def open_lockstep(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlt_ros.sim.world import World, down
+from rlt_ros.sim.world import World, down, yaw_of
 
 AIM_ERROR, YAW_ERROR = 1.2e-3, 0.04  # m, rad: standard deviation of the first grasp
 AIM_SHRINK = 0.6  # per retry
@@ -25,7 +25,7 @@ class Fetching:
         self.joints = world.command.copy()
         self.closed = world.profile.joints[self.grip].home
         self.position, rotation = self.arm.tool(self.joints[self.part])
-        self.yaw = float(np.arctan2(rotation[0, 1], -rotation[1, 1]))
+        self.yaw = yaw_of(rotation)
         self.tremor, self.tick, self.tries = np.zeros(3), 0, 0
         self.opening = self.joints[self.grip]
         self.pace = random.uniform(0.85, 1.15)

@@ -7,7 +7,7 @@ stands in for the person's eyes.
 
 import numpy as np
 
-from rlt_ros.sim.world import World, down
+from rlt_ros.sim.world import World, down, yaw_of
 
 AIM_SHRINK = 0.6  # of the aim's error, per retry
 LIFT_SPEED, LIFT_TO = 0.03, 0.004  # m/s, m
@@ -26,7 +26,7 @@ class Operator:
         position, rotation = self.arm.tool(self.joints[self.part])
         # of the tip from the mouth
         self.offset = position + rotation @ world.in_hand - world.socket_position - [0, 0, world.task.tip]
-        self.yaw = float(np.arctan2(rotation[0, 1], -rotation[1, 1])) - world.socket_yaw
+        self.yaw = yaw_of(rotation) - world.socket_yaw
         self.speed = random.uniform(0.025, 0.04)
         self.descent = random.uniform(0.010, 0.018)
         self.phase, self.tick, self.tries, self.stuck = 'approach', 0, 0, 0

@@ -29,6 +29,11 @@ def down(yaw: float) -> np.ndarray:
     return np.stack([x, y, np.cross(x, y)], axis=1)
 
 
+def yaw_of(rotation: np.ndarray) -> float:
+    """The yaw of a hand that points down, rad: of `down(yaw)`, yaw."""
+    return float(np.arctan2(rotation[0, 1], -rotation[1, 1]))
+
+
 class World:
     """A task's part in the last arm's hand above its socket; in a full task, in a rack beside it.
 
@@ -50,10 +55,9 @@ class World:
         self._mirrors = [self.model.joint(f'{arm.gripper.name}_mirror').qposadr[0] for arm in profile.arms]
         self._socket = self.model.body('socket').id
         self._tip, self._mouth = self.model.site('held/tip').id, self.model.site('socket/mouth').id
-        geoms = {self.model.geom(i).name.split('/')[0]: [] for i in range(self.model.ngeom)}
-        for i in range(self.model.ngeom):
-            geoms[self.model.geom(i).name.split('/')[0]].append(i)
-        self._held, self._touching = np.array(geoms['held']), np.array(geoms['held'] + geoms['socket'])
+        names = [self.model.geom(i).name for i in range(self.model.ngeom)]
+        self._held = np.flatnonzero([name.startswith('held/') for name in names])
+        self._touching = np.flatnonzero([name.startswith(('held/', 'socket/')) for name in names])
         self._sizes, self._headlight = self.model.geom_size.copy(), self.model.vis.headlight.diffuse.copy()
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
         self.socket_yaw = 0.0

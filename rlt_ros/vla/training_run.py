@@ -14,7 +14,7 @@ from rlt_ros.data.progress import progress
 from rlt_ros.token.probe import offset_probe, principal_components
 from rlt_ros.token.train import prefixes
 from rlt_ros.vla import weights
-from rlt_ros.vla.builtin import BuiltinBackend
+from rlt_ros.vla.backends import open_backend
 from rlt_ros.vla.examples import load_examples
 from rlt_ros.vla.model import VlaSizes
 from rlt_ros.vla.train import VlaTraining, train
@@ -47,7 +47,7 @@ def run(
         probe = offset_probe(principal_components(prefix, np.flatnonzero(~some.held_out)), some)
     evaluations = {}
     for task in tasks:
-        backend = BuiltinBackend(out, profile, proprioception=task.proprioception)
+        backend = open_backend(str(out), profile, task)
         results = evaluate(LockStep(profile, task, method, backend, None, EVALUATION_SEED), task.name)
         evaluations[f'{task.name} in lock-step, {EVALUATION_EPISODES} episodes, {task.time_limit:g} s limit'] = {
             'success_rate': np.mean([r.success for r in results]),
