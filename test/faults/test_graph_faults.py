@@ -124,11 +124,23 @@ class Graph:
         chunk = self.bench.until(fresh)
         self.bench.until(lambda: any(s.source == VLA and s.tick >= chunk.first_tick for s in self.steps))
 
-    def goes_silent(self, held: ExecutedStep) -> None:
-        """Whether after a takeover the robot holds from a step on, stands, and says why, although chunks go on."""
-        self.bench.spin(1.0)
+    def runs_out(self, time_to_hold) -> ExecutedStep:
+        """The first step that holds, when the last answer and the rest of its reference are over."""
+        held = self.held(time.time())
+        seen = max(stamp(s) for s in self.states)
+        time_to_hold(stamp(held) - seen)
+        assert stamp(held) - seen <= ANSWERED + 2 * DT
+        return held
+
+    def keeps_holding(self, held: ExecutedStep, seconds: float) -> None:
+        """Whether from a step on, for `seconds` from now, the robot holds and stands."""
+        self.bench.spin(seconds)
         last = [s for s in self.steps if s.tick >= held.tick]
         assert {s.source for s in last} == {HOLD} and self.stands(last[10:])
+
+    def goes_silent(self, held: ExecutedStep) -> None:
+        """Whether after a takeover the robot holds from a step on, stands, and says why, although chunks go on."""
+        self.keeps_holding(held, 1.0)
         assert self.statuses[-1].reason == 'HOLD: joy fell silent during a takeover'
 
     def stands(self, steps: list[ExecutedStep]) -> bool:
@@ -168,10 +180,7 @@ def graph(whole: Graph) -> Iterator[Graph]:
 @pytest.mark.fault('camera-stops', "the rest of the VLA's reference, then a hold; goes on when it is back")
 def test_a_camera_that_stops_holds_the_robot(graph: Graph, time_to_hold) -> None:
     graph.change = lambda image: None
-    held = graph.held(time.time())
-    seen = max(stamp(s) for s in graph.states)
-    time_to_hold(stamp(held) - seen)
-    assert stamp(held) - seen <= ANSWERED + 2 * DT
+    held = graph.runs_out(time_to_hold)
     graph.bench.until(lambda: any('base' in s.message for s in graph.told('camera_node: observation')))
     assert graph.stands([s for s in graph.steps if s.tick > held.tick + 10])
     back = time.time()
@@ -269,13 +278,8 @@ def test_a_vla_that_hangs_holds_the_robot(graph: Graph, time_to_hold) -> None:
     vla = graph.nodes['vla_node']
     vla.send_signal(signal.SIGSTOP)
     try:
-        held = graph.held(time.time())
-        seen = max(stamp(s) for s in graph.states)
-        time_to_hold(stamp(held) - seen)
-        assert stamp(held) - seen <= ANSWERED + 2 * DT
-        graph.bench.spin(0.5)
-        last = [s for s in graph.steps if s.tick >= held.tick]
-        assert {s.source for s in last} == {HOLD} and graph.stands(last[10:])
+        held = graph.runs_out(time_to_hold)
+        graph.keeps_holding(held, 0.5)
         assert graph.statuses[-1].reason == 'HOLD: waiting for a chunk'
         graph.chunks.clear()
     finally:
@@ -391,10 +395,5 @@ def test_a_full_disk_is_told_by_the_monitor(graph: Graph) -> None:
 def test_a_vla_that_dies_holds_the_robot(graph: Graph, time_to_hold) -> None:
     """The last one: nobody starts it again."""
     graph.kill('vla_node')
-    held = graph.held(time.time())
-    seen = max(stamp(s) for s in graph.states)
-    time_to_hold(stamp(held) - seen)
-    assert stamp(held) - seen <= ANSWERED + 2 * DT
-    graph.bench.spin(1.0)
-    last = [s for s in graph.steps if s.tick >= held.tick]
-    assert {s.source for s in last} == {HOLD} and graph.stands(last[10:])
+    held = graph.runs_out(time_to_hold)
+    graph.keeps_holding(held, 1.0)
