@@ -14,7 +14,7 @@ from rlt_ros.rl.assembly import STORED_MODES
 from rlt_ros.rl.journal import Record
 
 EXAMPLES = 10  # that are told of what went wrong; all are counted
-MAX_SLOPE = 5.0  # % of memory per hour
+MAX_SLOPE = 1.0  # % of memory per hour
 JUDGED = 600.0  # s of a process's life after the warm-up, below which a slope says nothing
 
 
