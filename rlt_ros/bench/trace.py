@@ -24,8 +24,7 @@ class Trace:
         """To be called before every tick and at the end."""
         if tick == 0:
             self.episode, self._before = self.episode + 1, None
-        arm, part = world.kinematics.arms[world.tool_arm], world.kinematics.slices[world.tool_arm]
-        place = arm.tool(world.position[part])[0]
+        place, _ = world.tool()
         moved = 0.0 if self._before is None else float(np.linalg.norm(place - self._before))
         self._before = place
         self.rows.append((self.episode, place[2], moved * world.profile.control_rate, self.force(world)))

@@ -45,8 +45,7 @@ class VlaNode(ManagedNode):
             round(PATIENCE * NANOSECONDS),
             method.store_approach,
         )
-        size, home = profile.image_size, np.array([joint.home for joint in profile.joints])
-        blank = Look(np.zeros((len(profile.cameras), size, size, 3), np.uint8), home, 0 * home, home)
+        blank = Look.blank(profile)
         for count in (1, BACKFILL_BATCH, 1):  # the first passes are slow; better now than under way
             self.vla.infer([blank] * count, self.task.instruction)
         self.create_subscription(Observation, 'observation', self.on_observation, RELIABLE(10))

@@ -27,6 +27,12 @@ class Look:
     command: np.ndarray  # (D,)
     number: int = 0  # tells it from others (its stamp, say): the chunk's noise is a function of it
 
+    @classmethod
+    def blank(cls, profile: RobotProfile) -> 'Look':
+        """The robot at rest at home, with black pictures: for calls of which the time alone counts."""
+        size, rest = profile.image_size, home(profile)
+        return cls(np.zeros((len(profile.cameras), size, size, 3), np.uint8), rest, 0 * rest, rest)
+
 
 @dataclass(frozen=True)
 class VlaResult:

@@ -70,8 +70,7 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return REFUSED
-    size, home = profile.image_size, np.array([joint.home for joint in profile.joints])
-    look = Look(np.zeros((len(profile.cameras), size, size, 3), np.uint8), home, 0 * home, home)
+    look = Look.blank(profile)
     print(answer_time(lambda: token.encode(vla.infer([look], task.instruction).prefix)))
     return 0
 
