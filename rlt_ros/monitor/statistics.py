@@ -44,6 +44,7 @@ class Critical:
 
     stamps: array = field(default_factory=lambda: array('q'))
     ticks: array = field(default_factory=lambda: array('Q'))
+    since: int | None = None  # when it began; None: nobody has told
     policy_version: int = 0
 
 
@@ -65,6 +66,7 @@ class RunStatistics:
         self.deadline_errors = Histogram(status.get('deadline_histogram'), largest)
         self._critical: dict[int, Critical] = {}
         self._last_tick: int | None = None
+        self._first_stamp: int | None = None  # of the first step that this process heard of
         self._ends: list[tuple[State, int]] = []  # of episodes whose last steps may be on their way; when it was told
         self._has_state = False
 
@@ -74,6 +76,7 @@ class RunStatistics:
         if self._last_tick is not None and step.tick > self._last_tick:
             self.missed_ticks += step.tick - self._last_tick - 1
         self.missed_ticks += step.deadline_error * 1e9 > self.period
+        self._first_stamp = step.stamp if self._first_stamp is None else self._first_stamp
         self._last_tick = step.tick  # smaller than before: the executor was started again
         self.deadline_errors.add(step.deadline_error)
         self.chunk_holds += step.is_hold and step.phase in ('approach', 'critical')
@@ -89,6 +92,8 @@ class RunStatistics:
         """Take the episode's state; returns the record of an earlier end whose label it corrects."""
         is_first, self._has_state = not self._has_state, True
         self.state = state
+        if state.phase == 'critical':
+            self._critical.setdefault(state.episode, Critical()).since = state.stamp
         if state.phase != 'ended':
             return []
         known = self.episodes.get(state.episode)
@@ -121,12 +126,15 @@ class RunStatistics:
         critical = self._critical.get(state.episode, Critical())
         ticks = [t for t, stamp in zip(critical.ticks, critical.stamps, strict=True) if stamp < state.stamp]
         span = max(ticks) - min(ticks) + 1 if ticks else 0  # with the ticks that were missed: they took time, too
+        unseen = 0  # before this process listened
+        if ticks and critical.since is not None and critical.stamps[0] == self._first_stamp:
+            unseen = max(0, (critical.stamps[0] - critical.since) // self.period)
         record = {
             'episode': state.episode,
             'mode': state.mode,
             'outcome': state.outcome,
-            'steps': len(ticks),
-            'seconds': span * self.period * 1e-9,
+            'steps': len(ticks) + unseen,
+            'seconds': (span + unseen) * self.period * 1e-9,
             'robot_minutes': state.robot_minutes,
             'policy_version': critical.policy_version,
             'stamp': state.stamp * 1e-9,

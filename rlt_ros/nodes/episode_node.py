@@ -23,6 +23,7 @@ PERIOD = 0.02  # s
 # not seconds: when this process itself stood still, it has only not listened.
 LOST_AFTER = round(0.3 / PERIOD)
 RESET_RETRY = 2.0  # s after a reset that failed
+RECORDER = 'monitor_node'  # writes the run's episodes; only the first waits for it
 NEEDED = ('observation', 'vla_output', 'rl_state')  # topics without which nothing starts
 FROM_OPERATOR = {
     EpisodeEvent.START: Event.START,
@@ -46,6 +47,9 @@ class Parameters(Managed):
         default='service', description='service: call reset_robot and go; person: wait for episode/start'
     )
     reset_seconds: float = Field(default=0.5, ge=0, le=600, description='s the scene has to come to rest after a reset')
+    reset_timeout: float = Field(
+        default=120.0, gt=0, le=3600, description='s without an answer of reset_robot after which it is asked again'
+    )
     shortest_seconds: float = Field(
         default=0.5, ge=0, le=60, description='s after the start of an episode in which no success counts'
     )
@@ -96,7 +100,7 @@ class EpisodeNode(ManagedNode):
 
     def set_up_anew(self) -> None:
         """The next reset is still to be asked for."""
-        self.reset_call, self.reset_done_at, self.reset_not_before = None, None, 0.0
+        self.reset_call, self.reset_asked_at, self.reset_done_at, self.reset_not_before = None, 0.0, None, 0.0
 
     def on_learner(self, message: LearnerStatus) -> None:
         self.policy_ready = message.policy_version > 0
@@ -203,7 +207,7 @@ class EpisodeNode(ManagedNode):
         state, now = self.state, time.time_ns()
         in_phase = (now - state.since) * 1e-9
         if state.phase == Phase.IDLE:
-            if why := self.blocked():
+            if why := self.blocked() or self.unrecorded():
                 self.say_waiting(why)
             else:
                 self.apply(Event.READY, now)
@@ -229,6 +233,13 @@ class EpisodeNode(ManagedNode):
         silent = [topic for topic in NEEDED if not self.count_publishers(topic)]
         return f'nobody publishes {", ".join(silent)}' if silent else ''
 
+    def unrecorded(self) -> str:
+        """Why what happens would be missing in the run's records, '' if it is not."""
+        listeners = self.get_subscriptions_info_by_topic('executed_step')
+        if not self.parameters.run_folder or any(info.node_name == RECORDER for info in listeners):
+            return ''
+        return f'{RECORDER} does not listen'
+
     def say_waiting(self, why: str) -> None:
         """Nothing starts: a person sees why, in the log once and on /diagnostics as long as it lasts."""
         if why and why != self.waiting:
@@ -252,6 +263,7 @@ class EpisodeNode(ManagedNode):
                 return  # the robot comes to rest first
             if self.reset_client.service_is_ready():
                 self.reset_call = self.reset_client.call_async(Trigger.Request())
+                self.reset_asked_at = time.monotonic()
             else:
                 self.say_waiting('there is no service reset_robot')
         elif self.reset_done_at is None:
@@ -259,6 +271,8 @@ class EpisodeNode(ManagedNode):
                 self.take_reset(self.reset_call.result())
             elif not self.reset_client.service_is_ready():
                 self.retry_reset('the service ended before it answered')
+            elif time.monotonic() - self.reset_asked_at >= self.parameters.reset_timeout:
+                self.retry_reset(f'no answer in {self.parameters.reset_timeout:g} s')
         elif time.monotonic() - self.reset_done_at >= self.parameters.reset_seconds:
             self.apply(Event.START, now)
 

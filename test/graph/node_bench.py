@@ -66,6 +66,8 @@ class NodeBench:
     def _call(self, kind: type, service: str, request: Any) -> Any:
         if service not in self.clients:
             self.clients[service] = self.node.create_client(kind, service)
+            self.until(self.clients[service].service_is_ready)
+            self.spin(0.5)  # that the service knows of the client, too, nobody tells; until then answers are lost
         self.until(self.clients[service].service_is_ready)
         return self.until(self.clients[service].call_async(request).result)
 

@@ -6,6 +6,8 @@ import time
 
 from diagnostic_msgs.msg import DiagnosticArray
 import pytest
+import rclpy
+from rclpy.task import Future
 from std_srvs.srv import Trigger
 import yaml
 
@@ -33,7 +35,7 @@ class Rest:
         self.bench, self.states = bench, []
         self.resets, self.stopped, self.executing = 0, False, True
         self.state, self.ticks, self.refusal = ExecutorStatus.IDLE, 1000, ''  # None: the executor says nothing
-        self.step = ExecutedStep(phase='idle')
+        self.step, self.deaf = ExecutedStep(phase='idle'), False  # deaf: a reset is never answered
         node = bench.node
         for kind, topic in ((Observation, 'observation'), (VlaOutput, 'vla_output'), (RlState, 'rl_state')):
             node.create_publisher(kind, topic, RELIABLE(1))
@@ -52,12 +54,19 @@ class Rest:
         files = {'method': './method.yaml', 'task': './task.yaml'}
         return self.bench.start('episode_node', **{'shortest_seconds': 0.0, **files, **parameters})
 
+    def record(self):
+        """Let there be a monitor."""
+        self.monitor = rclpy.create_node('monitor_node', namespace='rlt', context=self.bench.context)
+        self.monitor.create_subscription(ExecutedStep, 'executed_step', lambda step: None, STORED)
+
     def on_state(self, message):
         self.states.append(message)
         self.step = ExecutedStep(episode=message.episode, phase=message.phase)
 
-    def on_reset(self, request, response):
+    async def on_reset(self, request, response):
         self.resets += 1
+        if self.deaf:
+            await Future()  # no answer, ever
         response.success, response.message = not self.refusal, self.refusal
         return response
 
@@ -180,12 +189,21 @@ def test_the_e_stop_aborts_and_nothing_goes_on_before_the_re_arm(rest, bench):
     rest.until('critical', 2)
 
 
+def test_a_run_begins_once_its_records_are_written(rest, bench):
+    rest.start(run_folder=str(bench.folder / 'run'))
+    bench.until(lambda: 'no episode starts: monitor_node does not listen' in bench.log('episode_node'))
+    assert rest.phase() == 'idle'
+    rest.record()
+    rest.until('critical', 1)
+
+
 @pytest.mark.fault('restart', 'episode_node: the running episode is aborted, its number never comes again')
 def test_after_kill_9_the_running_episode_is_aborted_and_its_number_never_comes_again(rest, bench):
     folder = bench.folder / 'run'
     folder.mkdir()
     line = {'episode': 6, 'mode': 'warmup', 'outcome': 'success', 'steps': 9, 'seconds': 1.0, 'robot_minutes': 0.25}
     (folder / 'episodes.jsonl').write_text(json.dumps(line) + '\n')
+    rest.record()
     process = rest.start(run_folder=str(folder))
     rest.until('critical', 7)
     process.kill()
@@ -209,6 +227,15 @@ def test_a_reset_that_fails_is_said_and_tried_again_and_nothing_starts(rest, ben
     assert bench.log('episode_node').count('reset_robot failed: the drawer is stuck') >= 1
     bench.until(lambda: any('the drawer is stuck' in s.message for m in reports for s in m.status))
     rest.refusal = ''
+    rest.until('critical', 1)
+
+
+def test_an_answer_to_a_reset_that_got_lost_is_not_waited_for_forever(rest, bench):
+    rest.deaf = True
+    rest.start(reset_seconds=0.0, reset_timeout=0.5)
+    bench.until(lambda: 'reset_robot failed: no answer in 0.5 s' in bench.log('episode_node'))
+    assert rest.phase() == 'reset'
+    rest.deaf = False
     rest.until('critical', 1)
 
 

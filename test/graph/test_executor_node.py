@@ -92,6 +92,7 @@ def test_a_person_who_falls_silent_holds_the_robot_until_that_is_explained(robot
         robot.human, robot.speaking = False, True
     elif end == 'taken over':
         robot.touch(True, 'other')
+        bench.until(lambda: robot.last(ExecutedStep.HUMAN))
         robot.touch(False, 'other')
     else:
         assert robot.call('rearm') == (True, 'armed')

@@ -77,6 +77,16 @@ def test_an_end_that_was_noticed_late_counts_only_steps_before_it_and_waits_for_
     assert [record['steps'] for record in run.records] == [40]
 
 
+def test_steps_before_the_monitor_listened_count_too():
+    run = Run()
+    run.tick = 70
+    run.state('critical', 1, stamp=START + 20 * PERIOD)  # the latched state tells when the phase began
+    run.steps(30, 'critical', 1)
+    run.state('ended', 1, outcome='success')
+    run.steps(1, 'reset', 2)
+    assert run.records[0]['steps'] == 80 and run.records[0]['seconds'] == pytest.approx(1.6)
+
+
 def test_an_end_is_recorded_though_the_executor_stopped():
     run = Run()
     run.state('critical', 1)
