@@ -12,7 +12,8 @@ Robot = Annotated[str, typer.Option(help='robot profile, name or path')]
 Task = Annotated[str, typer.Option(help='task, name or path')]
 Dataset = Annotated[list[Path], typer.Option(help='folder of demonstrations; may be given several times')]
 Every = Annotated[int, typer.Option(min=1, max=50, help='every so manieth observation is learned from')]
-TASKS = ['ethernet', 'charger', 'zip_tie', 'screw']
+TASKS = [f'{name}{setting}' for name in ('ethernet', 'charger', 'zip_tie', 'screw') for setting in ('', '_full')]
+EPISODES = {'critical': 500, 'full': 150}
 ALL = [Path('datasets', name) for name in TASKS]
 Out = Annotated[Path | None, typer.Option(help="weights file; default: the robot's own in weights/")]
 Steps = Annotated[int, typer.Option(min=50, help='gradient steps')]
@@ -32,7 +33,7 @@ def add(app: typer.Typer) -> None:
 def collect(
     task: Task = 'ethernet',
     out: Annotated[Path | None, typer.Option(help='folder of the data set; default: datasets/<task>')] = None,
-    episodes: Annotated[int, typer.Option(min=1, max=100_000)] = 500,
+    episodes: Annotated[int | None, typer.Option(min=1, max=100_000, help='default: 500, of full tasks 150')] = None,
     robot: Robot = 'bimanual',
     seed: Seed = 0,
 ) -> None:
@@ -42,14 +43,14 @@ def collect(
 
     profile, its_task = config.load(config.RobotProfile, robot), config.load(config.Task, task)
     folder = out or Path('datasets', its_task.name)
-    result = record(profile, its_task, episodes, seed, folder)
+    result = record(profile, its_task, episodes or EPISODES[its_task.setting], seed, folder)
     Console().print(f'{folder}: {result["episodes"]:.0f} demonstrations, median {result["median_steps"]:.0f} steps')
 
 
 def train_vla(
     dataset: Dataset = ALL, robot: Robot = 'bimanual',
     task: Annotated[list[str], typer.Option(help='task to evaluate, name or path; may be given several times')] = TASKS,
-    out: Out = None, steps: Steps = 5000, batch: Batch = 64, every: Every = 2, seed: Seed = 0, threads: Threads = 2,
+    out: Out = None, steps: Steps = 6000, batch: Batch = 64, every: Every = 3, seed: Seed = 0, threads: Threads = 2,
 ) -> None:  # fmt: skip
     """Train the built-in VLA on demonstrations and write weights and model card."""
     from rlt_ros import config

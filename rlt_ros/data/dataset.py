@@ -32,6 +32,7 @@ class Episode:
     command: np.ndarray  # (T, D) last command before the observation
     action: np.ndarray  # (T, stride, D) commands of the ticks that follow
     tip_in_socket: np.ndarray  # (T, 3) m; ground truth for probes, never an input
+    critical: np.ndarray  # (T,) bool: whether the critical phase has begun; before it the part is fetched
     instruction: str
     success: bool
 
@@ -66,6 +67,7 @@ class Writer:
                 'observation.command': episode.command[t],
                 'action': episode.action[t].ravel(),
                 'privileged.tip_in_socket': episode.tip_in_socket[t],
+                'critical': bool(episode.critical[t]),
                 'timestamp': t / self.profile.observation_rate,
                 'frame_index': t,
                 'episode_index': number,
@@ -109,7 +111,7 @@ class Writer:
         fields += [(f'observation.{name}', vector) for name in ('state', 'velocity', 'command')]
         fields += [('action', vector), ('privileged.tip_in_socket', vector), ('timestamp', pa.float32())]
         fields += [(name, pa.int64()) for name in ('frame_index', 'episode_index', 'index', 'task_index')]
-        fields += [('next.done', pa.bool_()), ('next.success', pa.bool_())]
+        fields += [(name, pa.bool_()) for name in ('critical', 'next.done', 'next.success')]
         return pa.schema(fields)
 
     def close(self) -> None:
@@ -184,6 +186,7 @@ def read(folder: Path) -> Iterator[Episode]:
                     command=column('observation.command'),
                     action=column('action').reshape(len(rows), -1, width),
                     tip_in_socket=column('privileged.tip_in_socket'),
+                    critical=np.array(rows['critical'].to_pylist(), bool),
                     instruction=tasks[rows['task_index'][0].as_py()],
                     success=any(rows['next.success'].to_pylist()),
                 )

@@ -18,8 +18,9 @@ def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episod
     profile = world.profile
     world.reset()
     operator, command = Teleoperation(world, random), world.position.copy()
-    rows: dict[str, list] = {name: [] for name in ('images', 'position', 'velocity', 'command', 'action', 'tip')}
-    success, tick = False, 0
+    names = ('images', 'position', 'velocity', 'command', 'action', 'tip', 'critical')
+    rows: dict[str, list] = {name: [] for name in names}
+    success, critical, tick = False, world.rack is None, 0
     while not success and tick < LONGEST[task.setting] * profile.control_rate:
         if tick % profile.stride == 0:
             rows['images'].append(world.images())
@@ -27,6 +28,7 @@ def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episod
             rows['velocity'].append(world.velocity.copy())
             rows['command'].append(command)
             rows['tip'].append(world.tip_in_socket())
+            rows['critical'].append(critical := critical or world.critical())
             rows['action'].append([])
         command = operator.command()
         rows['action'][-1].append(command)
@@ -41,6 +43,7 @@ def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episod
         command=np.array(rows['command']),
         action=np.array(rows['action']),
         tip_in_socket=np.array(rows['tip']),
+        critical=np.array(rows['critical']),
         instruction=task.instruction,
         success=success,
     )

@@ -62,6 +62,7 @@ def rollout(runner: LockStep) -> Episode:
         command=np.array(commands[: count * stride : stride]),
         action=np.array(executed).reshape(count, stride, -1),
         tip_in_socket=np.array(rows['tip']),
+        critical=np.ones(count, bool),  # of what is fetched before nothing is asked
         instruction=runner.task.instruction,
         success=result.success,
     )

@@ -26,6 +26,7 @@ class Examples:
     deltas: np.ndarray  # (T, H, D) commands minus measured position, rad or m
     goal: np.ndarray  # (T, 4) pose change of the tool to the end of its demonstration, in GOAL_UNIT
     tip_in_socket: np.ndarray  # (T, 3) m, for probes
+    critical: np.ndarray  # (T,) bool: of the critical phase, and not of the way to it
     episode: np.ndarray  # (T,)
     instructions: list[str]
 
@@ -34,11 +35,13 @@ class Examples:
         """(T,) bool: validation episodes."""
         return self.episode % HELD_OUT == HELD_OUT - 1
 
+    def chosen(self, rows: np.ndarray | slice) -> 'Examples':
+        """Some of the observations: their numbers, a mask (T,), or a slice."""
+        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != 'instructions'})
+
     def thinned(self, every: int) -> 'Examples':
         """Every so manieth observation."""
-        return replace(
-            self, **{f.name: getattr(self, f.name)[::every] for f in fields(self) if f.name != 'instructions'}
-        )
+        return self.chosen(slice(None, None, every))
 
 
 def home(profile: RobotProfile) -> np.ndarray:
@@ -66,7 +69,8 @@ def load_examples(folders: list[Path], profile: RobotProfile, horizon: int, ever
     """Every so manieth observation of data sets; raises UserError when one is of a robot of another shape."""
     kinematics = Kinematics(profile)
     feel = Proprioception(kinematics, home(profile))
-    columns: dict[str, list] = {name: [] for name in ('words', 'features', 'deltas', 'goal', 'tip', 'episode')}
+    names = ('words', 'features', 'deltas', 'goal', 'tip', 'critical', 'episode')
+    columns: dict[str, list] = {name: [] for name in names}
     # Pictures are nearly all of the memory: they go where they stay.
     most = sum(-(-length // every) for folder in folders for length in lengths(folder))
     images, used = np.empty((most, len(profile.cameras), *[profile.image_size] * 2, 3), np.uint8), 0
@@ -90,6 +94,7 @@ def load_examples(folders: list[Path], profile: RobotProfile, horizon: int, ever
         columns['deltas'].append(deltas)
         columns['goal'].append(goal)
         columns['tip'].append(episode.tip_in_socket[::every])
+        columns['critical'].append(episode.critical[::every])
         columns['episode'].append(np.full(length, number))
     if len(columns['episode']) < HELD_OUT:
         where = ', '.join(map(str, folders))

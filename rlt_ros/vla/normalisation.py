@@ -79,15 +79,24 @@ def smallest_scale(profile: RobotProfile) -> np.ndarray:
     return scale
 
 
-def fit(profile: RobotProfile, features: np.ndarray, floor: np.ndarray, deltas: np.ndarray) -> Normalisation:
-    """Statistics of proprioception (T, P) and of chunks of joint deltas (T, H, D)."""
+def fit(
+    profile: RobotProfile, features: np.ndarray, floor: np.ndarray, deltas: np.ndarray,
+    approach: np.ndarray | None = None, approach_share: float = 0.0,
+) -> Normalisation:  # fmt: skip
+    """Statistics of proprioception (T, P) and of chunks of joint deltas (T, H, D), those of the critical phase.
+
+    Scales are of that phase alone: it needs them fine. Chunks also come from the way to it: approach (A, H, D), of
+    which the VLA learns so often.
+    """
     flat = np.abs(deltas[:, :SCALE_STEPS]).reshape(-1, deltas.shape[-1])
     scale = np.maximum(1.2 * np.quantile(flat, 0.995, axis=0), smallest_scale(profile))
-    chunks = deltas / scale
+    parts = [(deltas, 1.0)] if approach is None else [(deltas, 1 - approach_share), (approach, approach_share)]
+    mean = sum(share * (part / scale).mean(0) for part, share in parts)
+    square = sum(share * ((part / scale - mean) ** 2).mean(0) for part, share in parts)
     return Normalisation(
         scale=scale,
         mean=features.mean(0),
         deviation=np.maximum(features.std(0), floor),
-        chunk_mean=chunks.mean(0),
-        chunk_deviation=np.maximum(chunks.std(0), 0.05),
+        chunk_mean=mean,
+        chunk_deviation=np.maximum(np.sqrt(square), 0.05),
     )

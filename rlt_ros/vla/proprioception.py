@@ -11,7 +11,7 @@ VELOCITY_PER_ARM = 6
 POSE_FLOOR = [2e-3] * 3 + [1e-2] * 3 + [2e-3] + [5e-4] * 3 + [5e-3] * 3
 VELOCITY_FLOOR = [1e-2] * 3 + [5e-2] * 3
 JOINTS_FLOOR = (5e-3, 1e-3, 2e-2)  # rad, rad, rad/s; grippers: m
-CLIP = 8.0
+CLIP = 16.0  # the hand is a dozen deviations from the socket where it fetches a part
 
 
 class Proprioception:

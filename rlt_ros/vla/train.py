@@ -27,22 +27,43 @@ SHIFT = 1  # px that a camera's picture is moved at random, so that where it loo
 class VlaTraining:
     """How the shipped weights were trained."""
 
-    steps: int = 5000
+    steps: int = 6000
     batch: int = 64
-    every: int = 2  # observations of the demonstrations: neighbours look alike
+    every: int = 3  # observations of the demonstrations: neighbours look alike
+    approach_share: float = 0.25  # of a batch, that is of the way to the critical phase, the easier part
     learning_rate: float = 1e-3
     seed: int = 0
 
 
-def prepare(profile: RobotProfile, examples: Examples) -> tuple[VlaSizes, units.Normalisation]:
+class Rows:
+    """Draws observations of some episodes, of the critical phase and of the way to it as often as asked for."""
+
+    def __init__(self, examples: Examples, episodes: np.ndarray, approach_share: float):
+        """episodes: (T,) bool, which observations are drawn from."""
+        critical, approach = (np.flatnonzero(episodes & mask) for mask in (examples.critical, ~examples.critical))
+        self.parts = [(torch.from_numpy(critical), 1 - approach_share), (torch.from_numpy(approach), approach_share)]
+        if not len(approach):
+            self.parts = [(torch.from_numpy(critical), 1.0)]
+
+    def draw(self, count: int, random: torch.Generator) -> torch.Tensor:
+        return torch.cat(
+            [rows[torch.randint(len(rows), (round(share * count),), generator=random)] for rows, share in self.parts]
+        )
+
+
+def prepare(
+    profile: RobotProfile, examples: Examples, approach_share: float = VlaTraining.approach_share
+) -> tuple[VlaSizes, units.Normalisation]:
     """Sizes and units from the robot and the training episodes."""
     feel = Proprioception(Kinematics(profile), home(profile))
-    train = ~examples.held_out
+    train = ~examples.held_out & examples.critical
+    approach = examples.deltas[~examples.held_out & ~examples.critical]
     sizes = VlaSizes(
         cameras=len(profile.cameras), image_size=profile.image_size, proprioception=feel.pose_size,
         action_dim=profile.action_dim, horizon=examples.deltas.shape[1],
     )  # fmt: skip
-    return sizes, units.fit(profile, examples.features[train], feel.floor, examples.deltas[train])
+    given = (approach, approach_share) if len(approach) else ()
+    return sizes, units.fit(profile, examples.features[train], feel.floor, examples.deltas[train], *given)
 
 
 def train(
@@ -51,19 +72,18 @@ def train(
     """Train from scratch; `report(step, losses)` is called every step. Returns network, units and the curve."""
     torch.manual_seed(plan.seed)
     torch.set_flush_denormal(True)
-    sizes, unit = prepare(profile, examples)
+    sizes, unit = prepare(profile, examples, plan.approach_share)
     model, averaged = BuiltinVla(sizes), BuiltinVla(sizes)
     averaged.load_state_dict(model.state_dict())
     model = model.to(memory_format=torch.channels_last)
     data = tensors(examples, unit, sizes)
-    kept, held_out = (torch.from_numpy(np.flatnonzero(mask)) for mask in (~examples.held_out, examples.held_out))
+    kept, held_out = (Rows(examples, mask, plan.approach_share) for mask in (~examples.held_out, examples.held_out))
     optimiser = torch.optim.AdamW(model.parameters(), plan.learning_rate, weight_decay=1e-3, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, plan.steps, pct_start=0.05)
     random = torch.Generator().manual_seed(plan.seed)
     curve, started = [], time.monotonic()
     for step in range(1, plan.steps + 1):
-        rows = kept[torch.randint(len(kept), (plan.batch,), generator=random)]
-        flow, goal = losses(model, data, rows, NOISES, STATE_NOISE, SHIFT)
+        flow, goal = losses(model, data, kept.draw(plan.batch, random), NOISES, STATE_NOISE, SHIFT)
         optimiser.zero_grad()
         (flow + GOAL_WEIGHT * goal).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -75,8 +95,7 @@ def train(
         point = {'step': step, 'flow': flow.item(), 'goal': goal.item()}
         if step % 100 == 0 or step == plan.steps:
             with torch.no_grad():
-                some = held_out[torch.randint(len(held_out), (256,), generator=random)]
-                flow, goal = losses(averaged, data, some, 1, 0.0, 0)
+                flow, goal = losses(averaged, data, held_out.draw(256, random), 1, 0.0, 0)
             point |= {'held_out_flow': flow.item(), 'held_out_goal': goal.item(), 'seconds': time.monotonic() - started}
             curve.append(point)
         report(step, point)

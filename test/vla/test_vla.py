@@ -18,7 +18,7 @@ from rlt_ros.vla.builtin import BuiltinBackend, Look
 from rlt_ros.vla.examples import Examples, from_episode, home
 from rlt_ros.vla.language import VOCABULARY, WORDS, tokenize
 from rlt_ros.vla.proprioception import Proprioception
-from rlt_ros.vla.train import VlaTraining, prepare, train
+from rlt_ros.vla.train import Rows, VlaTraining, prepare, train
 
 torch.set_num_threads(1)
 ROBOT, TWO_ARMS = load(RobotProfile, 'single_arm'), load(RobotProfile, 'bimanual')
@@ -47,7 +47,7 @@ def synthetic_examples(count: int = 40, episodes: int = 10) -> Examples:
     return Examples(
         images=images.astype(np.uint8), words=np.tile(tokenize('plug it in'), (count, 1)), features=features,
         deltas=deltas.astype(np.float32), goal=goal.astype(np.float32), tip_in_socket=np.zeros((count, 3), np.float32),
-        episode=np.arange(count) % episodes, instructions=['plug it in'],
+        critical=np.ones(count, bool), episode=np.arange(count) % episodes, instructions=['plug it in'],
     )  # fmt: skip
 
 
@@ -64,12 +64,31 @@ def test_units_round_trip_and_scale() -> None:
     assert np.isfinite(still.proprioception(np.zeros(40))).all() and (still.scale > 0).all(), 'joints that never move'
 
 
+def test_the_way_to_the_critical_phase_is_learned_but_sets_no_units() -> None:
+    examples = synthetic_examples(400, 20)
+    examples.critical = np.arange(400) % 2 == 0
+    examples.deltas[~examples.critical] *= 10
+    examples.features[~examples.critical] += 0.1
+    _, unit = prepare(ROBOT, examples, 0.25)
+    _, alone = prepare(ROBOT, examples.chosen(examples.critical))
+    np.testing.assert_array_equal(unit.scale, alone.scale)
+    np.testing.assert_array_equal(unit.deviation, alone.deviation)
+    both = [examples.deltas[~examples.held_out & mask, -1, 0] / unit.scale[0]
+            for mask in (examples.critical, ~examples.critical)]  # fmt: skip
+    mean = 0.75 * both[0].mean() + 0.25 * both[1].mean()
+    square = 0.75 * ((both[0] - mean) ** 2).mean() + 0.25 * ((both[1] - mean) ** 2).mean()
+    np.testing.assert_allclose(unit.chunk_mean[-1, 0], mean, rtol=1e-5)
+    np.testing.assert_allclose(unit.chunk_deviation[-1, 0], square**0.5, rtol=1e-5)
+    rows = Rows(examples, ~examples.held_out, 0.25).draw(64, torch.Generator().manual_seed(0)).numpy()
+    assert examples.critical[rows].sum() == 48 and not examples.held_out[rows].any()
+
+
 def test_training_examples_of_a_demonstration() -> None:
     t, stride = 6, 2
     position = np.tile(HOME, (t, 1)) + np.arange(t)[:, None] * 1e-3
     action = np.arange(t * stride, dtype=float).reshape(t, stride, 1) * np.ones(D)
     episode = Episode(np.zeros((t, 1, 96, 96, 3), np.uint8), position, np.zeros((t, D)), position + 1e-4, action,
-                      np.zeros((t, 3)), 'plug it in', True)  # fmt: skip
+                      np.zeros((t, 3)), np.ones(t, bool), 'plug it in', True)  # fmt: skip
     kinematics = Kinematics(ROBOT)
     features, deltas, goal = from_episode(episode, kinematics, Proprioception(kinematics, HOME), horizon=5)
     assert features.shape == (t, 40) and deltas.shape == (t, 5, D) and goal.shape == (t, 4)
