@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import yaml
 
 from rlt_ros import cli, graph, run_folder, supervisor
 from rlt_ros.config import Strict
+from rlt_ros.data.dataset import read
 from rlt_ros.errors import UserError
 from rlt_ros.vla import timing
 
@@ -248,6 +250,17 @@ def test_test_checks_style_then_runs_pytest(rlt, monkeypatch):
     assert calls[3] == ['pytest', '--faults-page=/tmp/page.md', '-q', 'test']
 
 
+def test_collect_records_each_task_once(rlt, tmp_path):
+    words = ('collect', '--robot', 'single_arm', '--episodes', '1', '--task', 'ethernet', '--task', 'charger')
+    code, out, _ = rlt(*words)
+    assert code == 0 and re.findall(r'(\S+): 1 demonstrations', out) == ['datasets/ethernet', 'datasets/charger']
+    assert len(list(read(tmp_path / 'datasets' / 'charger'))) == 1
+    code, out, _ = rlt(*words)
+    assert code == 0 and out.count('is there already') == 2 and 'demonstrations' not in out
+    assert rlt(*words, '--out', 'here')[0] == 2 and not Path('here').exists()
+    assert 'already holds a data set' in rlt(*words[:-2], '--out', 'datasets/ethernet')[2]
+
+
 def test_help_is_quick_because_it_imports_nothing_heavy():
     code = ('import sys; from rlt_ros import cli; cli.main(["--help"]); '
             'sys.exit(str([m for m in ("torch", "mujoco", "rclpy", "matplotlib") if m in sys.modules]))')
@@ -258,6 +271,7 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
 NODE = """
 import signal, time
 from rlt_ros.config import Strict
+from rlt_ros.data.dataset import read
 class Parameters(Strict):
     model_config = {'extra': 'allow'}
 if __name__ == '__main__':

@@ -31,7 +31,7 @@ class Recorder:
         self.number += 1
         self.ticks += result.steps
         if mode in ('warmup', 'online'):
-            self.minutes += result.steps / self.rate / 60
+            self.minutes += result.learned / self.rate / 60
         record = {
             'episode': self.number, 'mode': mode, 'outcome': 'success' if result.success else 'timeout',
             'steps': result.steps, 'seconds': result.steps / self.rate, 'robot_minutes': self.minutes,

@@ -40,6 +40,7 @@ class Result:
     success: bool
     steps: int
     penetration: float  # m, largest
+    learned: int = 0  # steps of the part that is learned from; what comes before is no data
     transitions: list[Transition] = field(default_factory=list, compare=False)
 
     def returns(self, method: Method) -> np.ndarray:
@@ -150,7 +151,7 @@ class LockStep:
         first = 0 if method.store_approach else begin
         learned = {t: state for t, state in seen.items() if t >= first}
         transitions = list(self.builder.build(learned, steps, Ending(tick, success, terminated=success)))
-        return Result(success, tick, world.penetration, transitions)
+        return Result(success, tick, world.penetration, tick - first, transitions)
 
 
 def hands_over(world: World, task: Task, seconds: float) -> bool:

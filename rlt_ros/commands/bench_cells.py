@@ -9,7 +9,7 @@ from rich.console import Console
 import typer
 
 if TYPE_CHECKING:
-    from rlt_ros.bench.cells import Cell
+    from rlt_ros.bench.cells import Cell, Report
 
 Seeds = Annotated[int, typer.Option(min=1, max=1000, help='seeds 0, 1, ... of each')]
 Minutes = Annotated[float, typer.Option('--robot-minutes', min=0.01, max=10000, help='robot minutes to learn from')]
@@ -30,6 +30,7 @@ def add(group: typer.Typer) -> None:
     group.command()(study)
     group.command()(encoder)
     group.command()(agreement)
+    group.command()(cost)
 
 
 def tasks(
@@ -156,7 +157,7 @@ def encoder(
     torch.set_num_threads(threads)
     profile = load(RobotProfile, robot)
     unit = normalisation.load(path_of('vla', profile.name), profile)
-    examples = load_examples(dataset, profile, AHEAD, every)
+    examples = load_examples([dataset], profile, AHEAD, every)
     with progress() as bars:
         bar = bars.add_task('training the image encoder', total=steps, note='')
         found = train(profile, unit, examples, steps, batch, seed, out,
@@ -206,6 +207,58 @@ def agreement(
                      f'{health["chunk_holds"]} held for want of a chunk')  # fmt: skip
     Console().print(shown)
     raise typer.Exit(0 if found['agree'] else 1)
+
+
+def cost(
+    workers: Annotated[str, typer.Option(help='numbers of workers, separated by commas')] = '1,2',
+    seeds: Annotated[str, typer.Option(help='numbers of seeds, separated by commas')] = '1,2',
+    robot_minutes: Minutes = 1.0,
+    task: Annotated[str, typer.Option(help='task, name or path')] = 'ethernet',
+    folder: Annotated[Path, typer.Option(help='of the runs; what is there is removed')] = Path('runs/cost'),
+    as_json: Annotated[bool, typer.Option('--json', help='print one JSON object only')] = False,
+    robot: Robot = 'bimanual',
+) -> None:
+    """Robot minutes simulated per minute, and memory, by the number of seeds and workers."""
+    from rich.table import Table
+
+    from rlt_ros.bench.cost import measure
+    from rlt_ros.data import card
+    from rlt_ros.data.progress import progress
+
+    counts = [numbers(text, name) for text, name in ((workers, '--workers'), (seeds, '--seeds'))]
+    with progress() as bars:
+
+        def watched(name: str) -> 'Report':
+            at: dict[str, float] = {}
+            bar = bars.add_task(name, total=robot_minutes * int(name.split()[0]), note='')
+
+            def report(cell: 'Cell', minutes: float, note: str) -> None:
+                at[cell.name] = min(minutes, robot_minutes)
+                bars.update(bar, completed=round(sum(at.values()), 2), note=note)
+
+            return report
+
+        rows = measure(*counts, task, robot_minutes, robot, folder, watched)
+    if as_json:
+        print(json.dumps({'rows': rows, 'machine': card.machine()}, indent=1))
+        return
+    shown = Table('seeds', 'workers', 'robot minutes', 'per wall minute', 'per core minute', 'MB per worker', box=None,
+                  padding=(0, 3, 0, 0))  # fmt: skip
+    for row in rows:
+        shown.add_row(str(row['seeds']), str(row['workers']), f'{row["simulated_minutes"]:.1f}',
+                      f'{row["per_wall_minute"]:.2f}', f'{row["per_core_minute"]:.2f}',
+                      f'{row["peak_memory_mb_per_worker"]:.0f}')  # fmt: skip
+    Console().print(shown)
+
+
+def numbers(text: str, option: str) -> list[int]:
+    """Counts separated by commas; raises UserError."""
+    from rlt_ros.errors import UserError
+
+    found = text.split(',')
+    if not all(n.strip().isdecimal() and int(n) > 0 for n in found):
+        raise UserError(f'{option} "{text}" is not allowed; allowed: numbers from 1 on, separated by commas')
+    return [int(n) for n in found]
 
 
 def compute(cells: 'Sequence[Cell]', workers: int, address: str) -> 'tuple[list[Cell], list[str]]':

@@ -9,7 +9,6 @@ import typer
 from rlt_ros.errors import UserError
 
 Robot = Annotated[str, typer.Option(help='robot profile, name or path')]
-Task = Annotated[str, typer.Option(help='task, name or path')]
 Dataset = Annotated[list[Path], typer.Option(help='folder of demonstrations; may be given several times')]
 Every = Annotated[int, typer.Option(min=1, max=50, help='every so manieth observation is learned from')]
 TASKS = [f'{name}{setting}' for name in ('ethernet', 'charger', 'zip_tie', 'screw') for setting in ('', '_full')]
@@ -31,20 +30,30 @@ def add(app: typer.Typer) -> None:
 
 
 def collect(
-    task: Task = 'ethernet',
-    out: Annotated[Path | None, typer.Option(help='folder of the data set; default: datasets/<task>')] = None,
+    task: Annotated[list[str], typer.Option(help='task, name or path; may be given several times')] = TASKS,
+    out: Annotated[Path | None, typer.Option(help='folder of one data set; default: datasets/<task>')] = None,
     episodes: Annotated[int | None, typer.Option(min=1, max=100_000, help='default: 500, of full tasks 150')] = None,
     robot: Robot = 'bimanual',
     seed: Seed = 0,
 ) -> None:
-    """Record demonstrations by the scripted teleoperator in the simulator."""
+    """Record demonstrations by the scripted teleoperator in the simulator, a data set per task.
+
+    Data sets that are there already are kept.
+    """
     from rlt_ros import config
+    from rlt_ros.data.dataset import is_dataset
     from rlt_ros.sim.collect import collect as record
 
-    profile, its_task = config.load(config.RobotProfile, robot), config.load(config.Task, task)
-    folder = out or Path('datasets', its_task.name)
-    result = record(profile, its_task, episodes or EPISODES[its_task.setting], seed, folder)
-    Console().print(f'{folder}: {result["episodes"]:.0f} demonstrations, median {result["median_steps"]:.0f} steps')
+    if out and len(task) > 1:
+        raise UserError(f'--out {out} is one folder, for {len(task)} tasks; give one --task, or no --out')
+    profile, console = config.load(config.RobotProfile, robot), Console()
+    for its_task in [config.load(config.Task, name) for name in task]:
+        folder = out or Path('datasets', its_task.name)
+        if not out and is_dataset(folder):
+            console.print(f'{folder}: is there already')
+            continue
+        result = record(profile, its_task, episodes or EPISODES[its_task.setting], seed, folder)
+        console.print(f'{folder}: {result["episodes"]:.0f} demonstrations, median {result["median_steps"]:.0f} steps')
 
 
 def train_vla(

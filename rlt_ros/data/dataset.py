@@ -45,11 +45,16 @@ def decode(data: bytes) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
 
+def is_dataset(folder: Path) -> bool:
+    """Whether a whole data set is there: its metadata is written last."""
+    return (folder / 'meta' / 'info.json').is_file()
+
+
 class Writer:
-    """Appends episodes; `close()` writes the metadata. A folder without meta/info.json is not a data set."""
+    """Appends episodes; `close()` writes the metadata."""
 
     def __init__(self, folder: Path, profile: RobotProfile):
-        if (folder / 'meta' / 'info.json').exists():
+        if is_dataset(folder):
             raise UserError(f'{folder} already holds a data set; choose another folder or remove it')
         self.folder, self.profile = folder, profile
         self._rows: list[dict] = []
@@ -163,7 +168,7 @@ def lengths(folder: Path) -> list[int]:
 def read(folder: Path) -> Iterator[Episode]:
     """The episodes of a data set in order. Raises UserError for a missing or damaged one."""
     path = folder / 'meta' / 'info.json'
-    if not path.is_file():
+    if not is_dataset(folder):
         raise UserError(f'{folder} holds no data set (no meta/info.json); make one with: rlt collect --out {folder}')
     try:
         info = json.loads(path.read_text())

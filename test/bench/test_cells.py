@@ -17,6 +17,7 @@ import yaml
 from rlt_ros import cli
 from rlt_ros.bench import cells, trace
 from rlt_ros.bench.cells import Cell
+from rlt_ros.bench.cost import measure
 from rlt_ros.config import Method, Task, load
 from rlt_ros.errors import UserError
 from rlt_ros.report.cells import results
@@ -67,6 +68,16 @@ def test_a_failed_cell_is_named_and_the_others_are_computed(computed: tuple) -> 
         assert row['cost']['simulated_minutes'] > 0 and row['cost']['peak_memory_mb'] > 50
         assert row['config_hash'] and row['packages']['rlt_ros'] and row['machine']['cores']
     assert rows[0]['robot_minutes'] >= 0.02 and rows[2]['robot_minutes'] == 0
+
+
+def test_cost_is_told_by_seeds_and_workers(tmp_path: Path) -> None:
+    task = quick(tmp_path).task
+    rows = measure([1], [1, 2], task, 0.01, 'bimanual', tmp_path / 'cost', lambda name: lambda *_: None)
+    assert [(row['seeds'], row['workers']) for row in rows] == [(1, 1), (2, 1)]
+    assert rows[1]['simulated_minutes'] == pytest.approx(2 * rows[0]['simulated_minutes'])
+    for row in rows:
+        assert row['peak_memory_mb_per_worker'] > 50 and row['per_core_minute'] > 0
+        assert row['per_wall_minute'] == pytest.approx(row['simulated_minutes'] / row['wall_minutes'])
 
 
 def test_what_is_finished_is_not_computed_again(computed: tuple) -> None:

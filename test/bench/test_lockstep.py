@@ -58,7 +58,7 @@ def run(runner: LockStep) -> tuple[Learner, list[Result]]:
 def test_a_run_from_evaluation_to_the_actor_repeats_for_a_seed(make: Callable[..., LockStep]) -> None:
     first, second, other = (run(make(seed)) for seed in (0, 0, 1))
     learner, results = first
-    assert results == [Result(False, TICKS, r.penetration) for r in results]
+    assert results == [Result(False, TICKS, r.penetration, TICKS) for r in results]
     # an observation every 2 ticks; the last that bootstraps is 6 ticks (2 committed, 4 executed) before the end
     assert learner.replay.added == 2 * len(range(0, TICKS - 6 + 1, 2))
     arrays = [(made[0].replay.numbers, made[0].replay.tokens) for made in (first, second, other)]
@@ -82,7 +82,9 @@ def test_of_a_full_task_the_critical_phase_alone_is_stored(make: Callable[..., L
     assert not result.success and result.steps == 30 + TICKS
     ticks = [t.tick for t in result.transitions]
     assert ticks == list(range(30, 30 + TICKS - 6 + 1, 2))
+    assert result.learned == TICKS
     both = make(task=full, method=METHOD.model_copy(update={'store_approach': True})).episode('warmup', every=True)
+    assert both.learned == 30 + TICKS
     assert [t.tick for t in both.transitions] == list(range(0, 30 + TICKS - 6 + 1, 2))
 
 

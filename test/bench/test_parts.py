@@ -7,15 +7,18 @@ import pytest
 import tiny_weights
 import torch
 
+from rlt_ros import cli
 from rlt_ros.bench.image_encoder import SIZE, ImageEncoder
 from rlt_ros.bench.lockstep import LockStep
 from rlt_ros.bench.parts import RLT, Parts
 from rlt_ros.bench.variations import ABLATIONS, VARIATIONS, varied
 from rlt_ros.config import Method, RobotProfile, Task, check_fit, load
 from rlt_ros.control.chunks import ACTOR, HOLD
+from rlt_ros.data.dataset import Episode, Writer
 from rlt_ros.errors import UserError
 from rlt_ros.token.backend import TokenBackend
 from rlt_ros.vla.builtin import BuiltinBackend
+from rlt_ros.vla.examples import HELD_OUT
 
 torch.set_num_threads(1)
 ROBOT = load(RobotProfile, 'single_arm')
@@ -106,6 +109,23 @@ def test_weights_must_fit_the_variation(tmp_path: Path) -> None:
     wrong.write_bytes(b'nothing')
     with pytest.raises(UserError, match='is no image encoder for robot single_arm.*make one with: rlt bench encoder'):
         ImageEncoder(ROBOT, str(wrong))
+
+
+def test_the_image_encoder_is_trained_by_one_command(tmp_path: Path) -> None:
+    profile, random = load(RobotProfile, 'bimanual'), np.random.default_rng(0)
+    writer, home = Writer(tmp_path / 'data', profile), np.array([joint.home for joint in profile.joints])
+    for _ in range(HELD_OUT):
+        position = home + random.normal(0, 1e-3, (4, len(home)))
+        writer.add(Episode(
+            images=random.integers(0, 256, (4, 3, 96, 96, 3), np.uint8), position=position, velocity=0 * position,
+            command=position, action=np.repeat(position[:, None], 2, 1), tip_in_socket=np.zeros((4, 3)),
+            critical=np.ones(4, bool), instruction='plug it in', success=True,
+        ))  # fmt: skip
+    writer.close()
+    out = tmp_path / 'encoder.safetensors'
+    words = ['bench', 'encoder', '--dataset', str(tmp_path / 'data'), '--out', str(out), '--steps', '2', '--batch', '4']
+    assert cli.main([*words, '--every', '1']) == 0
+    assert ImageEncoder(profile, str(out)).trained
 
 
 def test_random_image_encoder_is_the_same_each_time_and_sees_the_pictures() -> None:

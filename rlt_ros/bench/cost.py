@@ -1,0 +1,37 @@
+"""What learning in lock-step costs, and how that grows with the number of seeds and of workers."""
+
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+import shutil
+import time
+
+from rlt_ros.bench.cells import Report, run
+from rlt_ros.bench.tasks import comparison
+from rlt_ros.errors import UserError
+from rlt_ros.report.cells import cost, results
+
+
+def measure(
+    workers: list[int], seeds: list[int], task: str, minutes: float, robot: str, folder: Path,
+    watched: Callable[[str], Report],
+) -> list[dict]:  # fmt: skip
+    """A row for each number of seeds and workers; watched(name) gets the progress of one. Raises UserError.
+
+    per_wall_minute: robot minutes simulated in a minute by all workers together, with the time that they need to start.
+    """
+    rows = []
+    for some, count in product(seeds, workers):
+        name = f'{some} seeds, {count} workers'
+        shutil.rmtree(folder, ignore_errors=True)
+        cells = comparison(['rlt'], [task], 'critical', some, minutes, 1, folder.resolve(), robot)
+        started = time.monotonic()
+        if failed := run(cells, count, watched(name)):
+            raise UserError(f'{name}: {"; ".join(failed.values())}')
+        wall, found = (time.monotonic() - started) / 60, cost(results(cells))
+        rows.append({
+            'seeds': some, 'workers': count, 'wall_minutes': wall, 'simulated_minutes': found['simulated_minutes'],
+            'per_wall_minute': found['simulated_minutes'] / wall, 'per_core_minute': found['per_core_minute'],
+            'peak_memory_mb_per_worker': found['peak_memory_mb'],
+        })  # fmt: skip
+    return rows
