@@ -49,18 +49,22 @@ def home(profile: RobotProfile) -> np.ndarray:
 
 
 def from_episode(
-    episode: Episode, kinematics: Kinematics, feel: Proprioception, horizon: int
+    episode: Episode, kinematics: Kinematics, feel: Proprioception, horizon: int, every: int = 1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features (T, P), deltas (T, H, D) and goals (T, 4) of one episode; commands after its end repeat the last one."""
-    states = zip(episode.position, episode.velocity, episode.command, strict=True)
+    """Features (T, P), deltas (T, H, D) and goals (T, 4) of every so manieth row of one episode.
+
+    Commands after its end repeat the last one.
+    """
+    position = episode.position[::every]
+    states = zip(position, episode.velocity[::every], episode.command[::every], strict=True)
     features = np.array([feel.features(*state) for state in states], np.float32)
     stride = episode.action.shape[1]
     commands = episode.action.reshape(-1, episode.action.shape[2])
-    ticks = np.minimum(np.arange(0, len(commands), stride)[:, None] + np.arange(horizon), len(commands) - 1)
-    deltas = commands[ticks] - episode.position[:, None]
+    ticks = np.arange(0, len(commands), stride * every)[:, None] + np.arange(horizon)
+    deltas = commands[np.minimum(ticks, len(commands) - 1)] - position[:, None]
     arm, part = kinematics.arms[-1], kinematics.slices[-1]
-    poses = [arm.tool(q[part]) for q in episode.position]
-    last_position, last_rotation = poses[-1]
+    last_position, last_rotation = arm.tool(episode.position[-1, part])
+    poses = [arm.tool(q[part]) for q in position]
     goals = [[*(last_position - p), rotation_vector(last_rotation @ r.T)[2]] for p, r in poses]
     return features, deltas.astype(np.float32), (np.array(goals) / GOAL_UNIT).astype(np.float32)
 
@@ -75,7 +79,7 @@ def load_examples(folders: list[Path], profile: RobotProfile, horizon: int, ever
     most = sum(-(-length // every) for folder in folders for length in lengths(folder))
     images, used = np.empty((most, len(profile.cameras), *[profile.image_size] * 2, 3), np.uint8), 0
     instructions: list[str] = []
-    episodes = ((folder, episode) for folder in folders for episode in read(folder))
+    episodes = ((folder, episode) for folder in folders for episode in read(folder, every))
     for number, (folder, episode) in enumerate(episodes):
         shape = (episode.images.shape[1], episode.images.shape[2], episode.position.shape[1])
         if shape != (len(profile.cameras), profile.image_size, profile.action_dim):
@@ -84,10 +88,9 @@ def load_examples(folders: list[Path], profile: RobotProfile, horizon: int, ever
             )
         if episode.instruction not in instructions:
             instructions.append(episode.instruction)
-        features, deltas, goal = from_episode(episode, kinematics, feel, horizon)
-        features, deltas, goal = features[::every], deltas[::every], goal[::every]
+        features, deltas, goal = from_episode(episode, kinematics, feel, horizon, every)
         length = len(features)
-        images[used : used + length] = episode.images[::every]
+        images[used : used + length] = episode.images
         used += length
         columns['words'].append(np.tile(tokenize(episode.instruction), (length, 1)))
         columns['features'].append(features)

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import torch
 
-from rlt_ros.bench.lockstep import LockStep, Result, throughput
+from rlt_ros.bench.lockstep import LockStep, throughput
 from rlt_ros.config import Method, RobotProfile, Task
 from rlt_ros.data import card
 from rlt_ros.data.progress import progress
@@ -46,16 +46,6 @@ def run(
         bar = bars.add_task('probing the prefix', total=len(some.images), note='')
         prefix = prefixes(model, unit, some, lambda done, _: bars.update(bar, completed=done))
         probe = offset_probe(principal_components(prefix, np.flatnonzero(~some.held_out)), some)
-    evaluations = {}
-    for task in tasks:
-        backend = open_backend(str(out), profile, task)
-        count = EVALUATION_EPISODES[task.setting]
-        results = evaluate(LockStep(profile, task, method, backend, None, EVALUATION_SEED), task.name, count)
-        evaluations[f'{task.name} in lock-step, {count} episodes, {task.time_limit:g} s limit'] = {
-            'success_rate': np.mean([r.success for r in results]),
-            'median_steps': np.median([r.steps for r in results if r.success] or [np.nan]),
-            'throughput_per_10min': throughput(results, profile.control_rate),
-        }
     facts = {
         'sha256': sha256,
         'command': f'./rlt train vla {" ".join(f"--dataset {d}" for d in datasets)} --robot {profile.name} '
@@ -69,18 +59,24 @@ def run(
         'machine': card.machine() | {'threads': threads},
         'seconds': time.monotonic() - started,
         'offset probe of the prefix, 64 principal components (mm, x and y, held-out episodes)': probe,
-        **evaluations,
+        **{key: value for task in tasks for key, value in evaluated(profile, task, method, out).items()},
         'curve': curve,
     }  # fmt: skip
     card.write(out, facts)
     return facts
 
 
-def evaluate(runner: LockStep, name: str, count: int) -> list[Result]:
-    """Episodes of the frozen VLA, with a bar."""
+def evaluated(profile: RobotProfile, task: Task, method: Method, path: Path) -> dict:
+    """What a VLA's card says of a task: episodes of the frozen VLA in lock-step, with a bar."""
+    backend, count = open_backend(str(path), profile, task), EVALUATION_EPISODES[task.setting]
+    runner, results = LockStep(profile, task, method, backend, None, EVALUATION_SEED), []
     with progress() as bars:
-        bar, results = bars.add_task(f'evaluating on {name}', total=count, note=''), []
+        bar = bars.add_task(f'evaluating on {task.name}', total=count, note='')
         for _ in range(count):
             results.append(runner.episode('evaluation', noise=False))
             bars.update(bar, advance=1, note=f'{sum(r.success for r in results)} successes')
-    return results
+    return {f'{task.name} in lock-step, {count} episodes, {task.time_limit:g} s limit': {
+        'success_rate': np.mean([r.success for r in results]),
+        'median_steps': np.median([r.steps for r in results if r.success] or [np.nan]),
+        'throughput_per_10min': throughput(results, profile.control_rate),
+    }}  # fmt: skip

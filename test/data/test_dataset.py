@@ -11,6 +11,7 @@ import pytest
 from rlt_ros.config import RobotProfile, load
 from rlt_ros.data.dataset import EPISODES_PER_FILE, Episode, Writer, read
 from rlt_ros.errors import UserError
+from rlt_ros.vla.examples import load_examples
 
 ROBOT = load(RobotProfile, 'bimanual').model_copy(update={'image_size': 32})
 D, COUNT = ROBOT.action_dim, EPISODES_PER_FILE + 2
@@ -42,6 +43,20 @@ def test_everything_comes_back_bit_for_bit(folder: Path) -> None:
     for number, one in enumerate(back):
         for name, value in vars(episode(number)).items():
             np.testing.assert_array_equal(getattr(one, name), value)
+
+
+def test_pictures_alone_are_thinned(folder: Path) -> None:
+    for whole, some in zip(read(folder), read(folder, every=2), strict=True):
+        np.testing.assert_array_equal(some.images, whole.images[::2])
+        np.testing.assert_array_equal(some.action, whole.action)
+
+
+def test_examples_are_every_so_manieth_row_with_all_that_followed(folder: Path) -> None:
+    whole, some = (load_examples([folder], ROBOT, 4, every) for every in (1, 2))
+    rows = np.concatenate([np.flatnonzero(whole.episode == e)[::2] for e in range(COUNT)])
+    assert some.critical.any() and not some.critical.all()
+    for name in ('images', 'deltas', 'goal', 'critical', 'tip_in_socket', 'episode', 'features'):
+        np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[rows], err_msg=name)
 
 
 def test_layout_is_that_of_lerobot_3(folder: Path) -> None:
