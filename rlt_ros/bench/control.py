@@ -1,7 +1,7 @@
 """How punctual the control loop is while the whole graph runs and the learner works without a pause.
 
 The executor's deadline errors come from its executed steps, as the monitor counts them; beside it, in the same minutes,
-a process does the same work on an ordinary rclpy timer.
+a process does the same work on an ordinary rclpy timer, and others tell when the whole machine stood still.
 """
 
 import asyncio
@@ -14,8 +14,9 @@ import time
 import numpy as np
 
 from rlt_ros import graph
+from rlt_ros.bench.bare_loop import bare_loops, pauses
 from rlt_ros.bench.simulated_graph import prepared
-from rlt_ros.config import Method, load
+from rlt_ros.config import Method, RobotProfile, load
 from rlt_ros.errors import UserError
 from rlt_ros.monitor.histogram import Histogram
 from rlt_ros.report.records import read_object
@@ -25,6 +26,7 @@ from rlt_ros.supervisor import FINISHED, Supervisor
 FULL_LOAD = {'evaluation_episodes': 0, 'warmup_episodes': 1, 'first_updates': 1, 'updates_per_transition': 100.0}
 PATIENCE = 180.0  # s until everything moves
 PERCENTS = {'p50': 50, 'p99': 99, 'max': 100}
+LATE = 1e-3  # s of error from which on a tick counts as late
 
 
 @dataclass(frozen=True)
@@ -60,17 +62,23 @@ async def _run(plan: Plan, folder: Path, arguments: dict[str, graph.Value], say:
         say(f'everything runs: measuring for {plan.seconds:g} s')
         executor = supervisor.processes['executor_node'].process.pid
         fifo = os.sched_getscheduler(executor) == os.SCHED_FIFO
-        await asyncio.wait({running}, timeout=plan.seconds)
-        last = await _status(folder, running, lambda status: status.get('time', 0) >= first['time'] + plan.seconds)
+        with bare_loops(load(RobotProfile, plan.robot).control_rate, folder) as loops:
+            await asyncio.wait({running}, timeout=plan.seconds)
+            last = await _status(folder, running, lambda status: status.get('time', 0) >= first['time'] + plan.seconds)
         end = time.monotonic()
     finally:
         supervisor.stop(FINISHED, 'measured')
         await running
     rows = np.load(timings)
     ticks, _, errors = rows[(begin <= rows[:, 1]) & (rows[:, 1] <= end)].T
-    timer = {name: round(float(np.percentile(errors, p)) * 1e3, 3) for name, p in PERCENTS.items()}
-    timer['missed_ticks'] = int(ticks[-1] - ticks[0]) + 1 - len(ticks)
-    return compare(first, last) | {'fifo': fifo, 'rclpy_timer': timer}
+    timer = in_ms(errors) | {'missed_ticks': int(ticks[-1] - ticks[0]) + 1 - len(ticks)}
+    return compare(first, last) | {'fifo': fifo, 'rclpy_timer': timer, 'machine_pause_ms': in_ms(pauses(loops))}
+
+
+def in_ms(errors: np.ndarray) -> dict:
+    """Percentiles of errors, s, in ms, and how many were late."""
+    found = {name: round(float(np.percentile(errors, p)) * 1e3, 3) for name, p in PERCENTS.items()}
+    return found | {'late_ticks': int((errors > LATE).sum())}
 
 
 async def _status(folder: Path, running: asyncio.Task, ready: Callable[[dict], object]) -> dict:
@@ -93,6 +101,7 @@ def compare(first: dict, last: dict) -> dict:
         'seconds': round(seconds, 1),
         'ticks': last['ticks'] - first['ticks'],
         'missed_ticks': last['missed_ticks'] - first['missed_ticks'],
+        'late_ticks': errors.above(LATE),
         'deadline_error_ms': {name: round(errors.percentile(p) * 1e3, 3) for name, p in PERCENTS.items()},
         'learner_updates_per_s': round((last['updates'] - first['updates']) / seconds, 1),
     }

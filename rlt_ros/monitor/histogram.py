@@ -22,6 +22,10 @@ class Histogram:
         self.counts[i] = self.counts.get(i, 0) + 1
         self.largest = max(self.largest, seconds)
 
+    def above(self, seconds: float) -> int:
+        """How many durations were longer than `seconds`, right to 2 %."""
+        return sum(count for i, count in self.counts.items() if SMALLEST * RATIO**i > seconds)
+
     def percentile(self, percent: float) -> float | None:
         """s, that `percent` of the durations do not exceed; None without durations."""
         wanted, seen = percent / 100 * sum(self.counts.values()), 0

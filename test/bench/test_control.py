@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
 
+from rlt_ros.bench.bare_loop import bare_loops, pauses
 from rlt_ros.bench.control import compare
 from rlt_ros.monitor.histogram import Histogram
 
@@ -31,6 +34,21 @@ def test_only_what_happened_between_two_looks_counts() -> None:
     assert found['deadline_error_ms'] == pytest.approx({'p50': 0.1, 'p99': 1.0, 'max': 1.0}, rel=0.03)
 
 
+def test_late_ticks_are_counted_and_the_machine_is_late_where_every_core_was() -> None:
+    found = compare(status(0.0, [0.5], 0, 0), status(1.0, [0.5, 1e-4, 2e-3, 5e-3], 0, 1))
+    assert found['late_ticks'] == 2
+    one, other = [[0, 100], [1, 9_000_000], [2, 7_000_000], [4, 50]], [[1, 60], [2, 8_000_000], [3, 1]]
+    assert pauses([np.array(one), np.array(other)]) == pytest.approx([6e-8, 7e-3])  # of ticks 1 and 2, that both waited for
+
+
+def test_a_loop_on_each_core_tells_what_it_waited_for(tmp_path) -> None:
+    with bare_loops(200.0, tmp_path) as loops:
+        time.sleep(2.0)
+    assert len(loops) == len(os.sched_getaffinity(0))
+    for loop in loops:
+        assert len(loop) > 50 and (np.diff(loop[:, 0]) > 0).all() and (loop[:, 1] >= 0).all()
+
+
 def test_a_short_run_measures_loop_timer_and_learner_and_leaves_nothing(tmp_path) -> None:
     words = ['bench', 'control', '--seconds', '5', '--json']
     done = subprocess.run([sys.executable, '-m', 'rlt_ros.cli', *words], capture_output=True, text=True, cwd=tmp_path,
@@ -40,4 +58,5 @@ def test_a_short_run_measures_loop_timer_and_learner_and_leaves_nothing(tmp_path
     assert found['seconds'] >= 5 and found['ticks'] > 200 and found['learner_updates_per_s'] > 0
     for errors in (found['deadline_error_ms'], found['rclpy_timer']):
         assert 0 < errors['p50'] <= errors['p99'] <= errors['max']
+    assert found['machine_pause_ms']['max'] > 0 and found['late_ticks'] >= 0
     assert not list(tmp_path.iterdir())
