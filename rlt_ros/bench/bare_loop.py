@@ -1,7 +1,7 @@
 """What the machine itself does to a loop: processes that only wake up at the control rate, before everything else.
 
 One on each core, at a higher priority than the executor. When all of them are late at once, no core ran what had to
-run: the machine stood still (a virtual machine that its host paused, say), and no program on it could have been in time.
+run: the machine stood still (a virtual machine that its host paused, say), and no program could have been in time.
 """
 
 from collections.abc import Iterator

@@ -32,7 +32,6 @@ from rlt_ros.sim.world import World
 from rlt_ros.weights_files import file_hash, path_of
 
 DRIVERS = ('vla', 'teleop', 'rlt')
-SETTINGS = ('critical', 'full')
 POLL = 1.0  # s
 PATIENCE = 10.0  # s to reach a cluster
 DONE = 'finished.json'

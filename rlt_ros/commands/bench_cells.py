@@ -1,4 +1,4 @@
-"""rlt bench tasks, ablations, study: many lock-step runs, each computed once, in parallel over Ray; and agreement."""
+"""rlt bench tasks, ablations, study, cost: many lock-step runs, in parallel over Ray; and encoder, agreement."""
 
 from collections.abc import Iterable, Sequence
 import json

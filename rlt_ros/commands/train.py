@@ -59,6 +59,7 @@ def collect(
 def train_vla(
     dataset: Dataset = ALL, robot: Robot = 'bimanual',
     task: Annotated[list[str], typer.Option(help='task to evaluate, name or path; may be given several times')] = TASKS,
+    evaluation: Annotated[bool, typer.Option(help='evaluate in the simulator afterwards, for the card')] = True,
     out: Out = None, steps: Steps = 6000, batch: Batch = 64, every: Every = 3, seed: Seed = 0, threads: Threads = 2,
 ) -> None:  # fmt: skip
     """Train the built-in VLA on demonstrations and write weights and model card."""
@@ -69,7 +70,7 @@ def train_vla(
 
     profile = config.load(config.RobotProfile, robot)
     path = out or path_of('vla', profile.name)
-    tasks, method = [config.load(config.Task, name) for name in task], config.load(config.Method, 'rlt')
+    tasks, method = [config.load(config.Task, name) for name in task if evaluation], config.load(config.Method, 'rlt')
     plan = VlaTraining(steps=steps, batch=batch, every=every, seed=seed)
     run(profile, tasks, method, dataset, path, plan, threads)
     Console().print(f'{path}, card: {path.with_suffix(".md")}')

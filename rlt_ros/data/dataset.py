@@ -20,6 +20,11 @@ from rlt_ros.errors import UserError
 DATA = 'data/chunk-000/file-{:03d}.parquet'
 EPISODES = 'meta/episodes/chunk-000/file-{:03d}.parquet'
 EPISODES_PER_FILE = 20
+MAKE = 'make one with: rlt collect --task TASK --out'
+SCALARS = {
+    'timestamp': 'float32', 'frame_index': 'int64', 'episode_index': 'int64', 'index': 'int64', 'task_index': 'int64',
+    'critical': 'bool', 'next.done': 'bool', 'next.success': 'bool',
+}  # fmt: skip
 
 
 @dataclass
@@ -114,9 +119,8 @@ class Writer:
         vector, image = pa.list_(pa.float32()), pa.struct([('bytes', pa.binary()), ('path', pa.string())])
         fields = [(f'observation.images.{camera.name}', image) for camera in self.profile.cameras]
         fields += [(f'observation.{name}', vector) for name in ('state', 'velocity', 'command')]
-        fields += [('action', vector), ('privileged.tip_in_socket', vector), ('timestamp', pa.float32())]
-        fields += [(name, pa.int64()) for name in ('frame_index', 'episode_index', 'index', 'task_index')]
-        fields += [(name, pa.bool_()) for name in ('critical', 'next.done', 'next.success')]
+        fields += [('action', vector), ('privileged.tip_in_socket', vector)]
+        fields += [(name, pa.type_for_alias(kind)) for name, kind in SCALARS.items()]
         return pa.schema(fields)
 
     def close(self) -> None:
@@ -139,6 +143,7 @@ class Writer:
             'names': [f'{name}+{k}' for k in range(profile.stride) for name in joints],
         }  # fmt: skip
         features['privileged.tip_in_socket'] = {'dtype': 'float32', 'shape': [3], 'names': ['x', 'y', 'z']}
+        features |= {name: {'dtype': kind, 'shape': [1], 'names': None} for name, kind in SCALARS.items()}
         info = {
             'codebase_version': 'v3.0',
             'robot_type': profile.name,
@@ -160,9 +165,7 @@ def lengths(folder: Path) -> list[int]:
     try:
         return pq.read_table(folder / EPISODES.format(0))['length'].to_pylist()
     except (OSError, KeyError, pa.ArrowException):
-        raise UserError(
-            f'{folder} holds no data set (no {EPISODES.format(0)}); make one with: rlt collect --out {folder}'
-        ) from None
+        raise UserError(f'{folder} holds no data set (no {EPISODES.format(0)}); {MAKE} {folder}') from None
 
 
 def read(folder: Path, every: int = 1) -> Iterator[Episode]:
@@ -172,7 +175,7 @@ def read(folder: Path, every: int = 1) -> Iterator[Episode]:
     """
     path = folder / 'meta' / 'info.json'
     if not is_dataset(folder):
-        raise UserError(f'{folder} holds no data set (no meta/info.json); make one with: rlt collect --out {folder}')
+        raise UserError(f'{folder} holds no data set (no meta/info.json); {MAKE} {folder}')
     try:
         info = json.loads(path.read_text())
         cameras = [key for key in info['features'] if key.startswith('observation.images.')]

@@ -98,16 +98,6 @@ def numpy_to_image(pixels: np.ndarray, header: Header, encoding: str = 'rgb8') -
     return message
 
 
-def rgb_to_compressed(pixels: np.ndarray, header: Header, quality: int = 90) -> CompressedImage:
-    """A JPEG of colours (H, W, 3) uint8, red first; quality 1 to 100."""
-    if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
-        raise ValueError(f'pixels {pixels.dtype} {list(pixels.shape)} are no rgb8 image')
-    _, data = cv2.imencode('.jpg', cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    message = CompressedImage(header=header, format='rgb8; jpeg compressed bgr8')
-    message.data = data.tobytes()
-    return message
-
-
 def _with_cv_bridge(message: Image) -> np.ndarray:
     """Other encodings, by cv_bridge."""
     try:

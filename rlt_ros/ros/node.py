@@ -85,11 +85,6 @@ def stamp_to_seconds(stamp: Time) -> float:
     return stamp.sec + stamp.nanosec * 1e-9
 
 
-def seconds_to_stamp(seconds: float) -> Time:
-    """A message's stamp from seconds."""
-    return ns_to_stamp(round(seconds * 1e6) * 1000)
-
-
 def fill_array(message: Any, field: str, values: np.ndarray) -> None:
     """Copy numbers into an array field in row-major order, converted to the field's type.
 

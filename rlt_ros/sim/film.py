@@ -1,6 +1,5 @@
 """Videos of the simulated robot, in lock-step: the audience's view beside what the robot's cameras see."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -8,11 +7,11 @@ import numpy as np
 
 from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.errors import UserError
+from rlt_ros.sim.collect import LONGEST
 from rlt_ros.sim.teleoperation import Teleoperation
 from rlt_ros.sim.world import World
 
 HEIGHT, WIDTH, RATE = 384, 512, 25
-Watch = Callable[[World, int], None]
 
 
 class Film:
@@ -67,7 +66,7 @@ def film(profile: RobotProfile, task: Task, driver: str, episodes: int, seed: in
         for _ in range(episodes):
             world.reset()
             operator, tick = Teleoperation(world, random), 0
-            while not world.success() and tick < 15 * profile.control_rate:
+            while not world.success() and tick < LONGEST[task.setting] * profile.control_rate:
                 watch(world, tick)
                 world.step(operator.command(), 1 / profile.control_rate)
                 tick += 1

@@ -37,14 +37,6 @@ class Normalisation:
         """Standardised, clipped float32, same shape (..., P)."""
         return np.clip((features - self.mean) / self.deviation, -CLIP, CLIP).astype(np.float32)
 
-    def to_normalised(self, targets: np.ndarray, position: np.ndarray) -> np.ndarray:
-        """Absolute joint targets (..., D) to normalised deltas from position (D,), float32."""
-        return ((targets - position) / self.scale).astype(np.float32)
-
-    def to_targets(self, action: np.ndarray, position: np.ndarray) -> np.ndarray:
-        """Normalised deltas (..., D) to absolute joint targets, float64."""
-        return position + np.asarray(action, np.float64) * self.scale
-
 
 FIELDS = ('scale', 'mean', 'deviation', 'chunk_mean', 'chunk_deviation')
 

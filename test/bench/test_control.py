@@ -38,7 +38,7 @@ def test_late_ticks_are_counted_and_the_machine_is_late_where_every_core_was() -
     found = compare(status(0.0, [0.5], 0, 0), status(1.0, [0.5, 1e-4, 2e-3, 5e-3], 0, 1))
     assert found['late_ticks'] == 2
     one, other = [[0, 100], [1, 9_000_000], [2, 7_000_000], [4, 50]], [[1, 60], [2, 8_000_000], [3, 1]]
-    assert pauses([np.array(one), np.array(other)]) == pytest.approx([6e-8, 7e-3])  # of ticks 1 and 2, that both waited for
+    assert pauses([np.array(one), np.array(other)]) == pytest.approx([6e-8, 7e-3])  # of ticks 1 and 2
 
 
 def test_a_loop_on_each_core_tells_what_it_waited_for(tmp_path) -> None:
