@@ -17,7 +17,7 @@ def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episod
     """One demonstration from a fresh start, observed every `stride` ticks."""
     profile = world.profile
     world.reset()
-    operator, command = Teleoperation(world, random), world.position.copy()
+    operator, command = Teleoperation(world, random, detours=True), world.position.copy()
     names = ('images', 'position', 'velocity', 'command', 'action', 'tip', 'critical')
     rows: dict[str, list] = {name: [] for name in names}
     success, critical, tick = False, world.rack is None, 0

@@ -8,11 +8,12 @@ from rlt_ros.sim.world import World
 
 
 class Teleoperation:
-    """Call `command()` once per control tick."""
+    """Call `command()` once per control tick. detours: on the way to the part and to the socket."""
 
-    def __init__(self, world: World, random: np.random.Generator):
+    def __init__(self, world: World, random: np.random.Generator, detours: bool = False):
         self.world, self.random = world, random
-        self.person: Fetching | Operator = Operator(world, random) if world.holding else Fetching(world, random)
+        self.person: Fetching | Operator
+        self.person = Operator(world, random) if world.holding else Fetching(world, random, detours)
 
     def command(self) -> np.ndarray:
         """The next joint command (D,), rad (grippers: m)."""

@@ -37,9 +37,8 @@ def run(
     vla_hash = file_hash(vla)
     with progress() as bars:
         bar = bars.add_task('reading demonstrations', total=1, note='')
-        whole = load_examples(datasets, profile, network.sizes.horizon, plan.every)
-        examples = whole.chosen(whole.critical)  # where the actor-critic acts
-        del whole
+        # of the critical phase alone: there the actor-critic acts
+        examples = load_examples(datasets, profile, network.sizes.horizon, plan.every, approach=False)
         bars.update(bar, advance=1, note=f'{len(examples.images)} observations')
         prefix = embed(bars, network, unit, examples)
         bar = bars.add_task('training the RL token', total=plan.steps, note='')

@@ -13,6 +13,7 @@ from rlt_ros.vla.language import tokenize
 from rlt_ros.vla.proprioception import Proprioception
 
 GOAL_UNIT = np.array([0.002, 0.002, 0.01, 0.03])  # m, m, m, rad
+APPROACH_UNITS = 5.0  # by so much the units of goals on the way to the critical phase are larger
 HELD_OUT = 10  # every tenth episode is for validation
 
 
@@ -24,7 +25,7 @@ class Examples:
     words: np.ndarray  # (T, WORDS)
     features: np.ndarray  # (T, P) raw proprioception
     deltas: np.ndarray  # (T, H, D) commands minus measured position, rad or m
-    goal: np.ndarray  # (T, 4) pose change of the tool to the end of its demonstration, in GOAL_UNIT
+    goal: np.ndarray  # (T, 4) pose change of the tool to its goal (see `goal_rows`), in GOAL_UNIT
     tip_in_socket: np.ndarray  # (T, 3) m, for probes
     critical: np.ndarray  # (T,) bool: of the critical phase, and not of the way to it
     episode: np.ndarray  # (T,)
@@ -63,14 +64,37 @@ def from_episode(
     ticks = np.arange(0, len(commands), stride * every)[:, None] + np.arange(horizon)
     deltas = commands[np.minimum(ticks, len(commands) - 1)] - position[:, None]
     arm, part = kinematics.arms[-1], kinematics.slices[-1]
-    last_position, last_rotation = arm.tool(episode.position[-1, part])
-    poses = [arm.tool(q[part]) for q in position]
-    goals = [[*(last_position - p), rotation_vector(last_rotation @ r.T)[2]] for p, r in poses]
-    return features, deltas.astype(np.float32), (np.array(goals) / GOAL_UNIT).astype(np.float32)
+    rows = goal_rows(episode, kinematics)
+    there = {row: arm.tool(episode.position[row, part]) for row in np.unique(rows)}
+    goals = []
+    for t in range(0, len(rows), every):
+        (to, turned), (at, rotation) = there[rows[t]], arm.tool(episode.position[t, part])
+        unit = GOAL_UNIT if episode.critical[t] else GOAL_UNIT * APPROACH_UNITS
+        goals.append([*(to - at), rotation_vector(turned @ rotation.T)[2]] / unit)
+    return features, deltas.astype(np.float32), np.array(goals, np.float32)
 
 
-def load_examples(folders: list[Path], profile: RobotProfile, horizon: int, every: int = 1) -> Examples:
-    """Every so manieth observation of data sets; raises UserError when one is of a robot of another shape."""
+def goal_rows(episode: Episode, kinematics: Kinematics) -> np.ndarray:
+    """(T,) row whose pose is the goal of each: the last one; on the way to the critical phase, where the hand next
+    opens or closes (half way of what it does in the episode), or where the way ends.
+    """
+    goals = np.full(len(episode.position), len(episode.position) - 1)
+    length = int((~episode.critical).sum())
+    if length:
+        opening = episode.position[:length, kinematics.grippers[-1]]
+        is_open = opening > (opening.max() + opening.min()) / 2
+        changes = np.append(np.flatnonzero(np.diff(is_open)), length - 1)
+        goals[:length] = changes[np.searchsorted(changes, np.arange(length))]
+    return goals
+
+
+def load_examples(
+    folders: list[Path], profile: RobotProfile, horizon: int, every: int = 1, approach: bool = True
+) -> Examples:  # fmt: skip
+    """Every so manieth observation of data sets; raises UserError when one is of a robot of another shape.
+
+    approach: also those before the critical phase.
+    """
     kinematics = Kinematics(profile)
     feel = Proprioception(kinematics, home(profile))
     names = ('words', 'features', 'deltas', 'goal', 'tip', 'critical', 'episode')
@@ -88,16 +112,18 @@ def load_examples(folders: list[Path], profile: RobotProfile, horizon: int, ever
             )
         if episode.instruction not in instructions:
             instructions.append(episode.instruction)
+        critical = episode.critical[::every]
+        kept = critical | approach
         features, deltas, goal = from_episode(episode, kinematics, feel, horizon, every)
-        length = len(features)
-        images[used : used + length] = episode.images
+        length = int(kept.sum())
+        images[used : used + length] = episode.images[kept]
         used += length
         columns['words'].append(np.tile(tokenize(episode.instruction), (length, 1)))
-        columns['features'].append(features)
-        columns['deltas'].append(deltas)
-        columns['goal'].append(goal)
-        columns['tip'].append(episode.tip_in_socket[::every])
-        columns['critical'].append(episode.critical[::every])
+        columns['features'].append(features[kept])
+        columns['deltas'].append(deltas[kept])
+        columns['goal'].append(goal[kept])
+        columns['tip'].append(episode.tip_in_socket[::every][kept])
+        columns['critical'].append(critical[kept])
         columns['episode'].append(np.full(length, number))
     if len(columns['episode']) < HELD_OUT:
         where = ', '.join(map(str, folders))

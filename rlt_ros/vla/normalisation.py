@@ -16,6 +16,7 @@ SCALE_STEPS = 15  # steps of a chunk that set the action scale: what an RL chunk
 LEAST_MOTION = 1e-3  # m at the tool: scale of joints that the demonstrations do not move
 LEAST_ANGLE = 1e-2  # rad, for joints without a lever
 REFERENCE_LIMIT = 3.0  # normalised
+LEAST_DEVIATION = 0.05  # normalised, of chunks
 
 
 @dataclass(frozen=True)
@@ -73,22 +74,24 @@ def smallest_scale(profile: RobotProfile) -> np.ndarray:
 
 def fit(
     profile: RobotProfile, features: np.ndarray, floor: np.ndarray, deltas: np.ndarray,
-    approach: np.ndarray | None = None, approach_share: float = 0.0,
+    approach: np.ndarray | None = None,
 ) -> Normalisation:  # fmt: skip
     """Statistics of proprioception (T, P) and of chunks of joint deltas (T, H, D), those of the critical phase.
 
-    Scales are of that phase alone: it needs them fine. Chunks also come from the way to it: approach (A, H, D), of
-    which the VLA learns so often.
+    It needs fine units, and a VLA's errors are in proportion to them. approach: chunks (A, H, D) of the way to it; what
+    moves there alone, as the gripper does, has its units.
     """
     flat = np.abs(deltas[:, :SCALE_STEPS]).reshape(-1, deltas.shape[-1])
     scale = np.maximum(1.2 * np.quantile(flat, 0.995, axis=0), smallest_scale(profile))
-    parts = [(deltas, 1.0)] if approach is None else [(deltas, 1 - approach_share), (approach, approach_share)]
-    mean = sum(share * (part / scale).mean(0) for part, share in parts)
-    square = sum(share * ((part / scale - mean) ** 2).mean(0) for part, share in parts)
+    chunks = deltas / scale
+    mean, deviation = chunks.mean(0), chunks.std(0)
+    if approach is not None:
+        alone = np.sqrt(((approach / scale - mean) ** 2).mean(0))
+        deviation = np.where(deviation < LEAST_DEVIATION, alone, deviation)
     return Normalisation(
         scale=scale,
         mean=features.mean(0),
         deviation=np.maximum(features.std(0), floor),
         chunk_mean=mean,
-        chunk_deviation=np.maximum(np.sqrt(square), 0.05),
+        chunk_deviation=np.maximum(deviation, LEAST_DEVIATION),
     )

@@ -30,7 +30,7 @@ class VlaTraining:
     steps: int = 6000
     batch: int = 64
     every: int = 3  # observations of the demonstrations: neighbours look alike
-    approach_share: float = 0.25  # of a batch, that is of the way to the critical phase, the easier part
+    approach_share: float = 0.35  # of a batch, that is of the way to the critical phase
     learning_rate: float = 1e-3
     seed: int = 0
 
@@ -51,9 +51,7 @@ class Rows:
         )
 
 
-def prepare(
-    profile: RobotProfile, examples: Examples, approach_share: float = VlaTraining.approach_share
-) -> tuple[VlaSizes, units.Normalisation]:
+def prepare(profile: RobotProfile, examples: Examples) -> tuple[VlaSizes, units.Normalisation]:
     """Sizes and units from the robot and the training episodes."""
     feel = Proprioception(Kinematics(profile), home(profile))
     train = ~examples.held_out & examples.critical
@@ -62,8 +60,8 @@ def prepare(
         cameras=len(profile.cameras), image_size=profile.image_size, proprioception=feel.pose_size,
         action_dim=profile.action_dim, horizon=examples.deltas.shape[1],
     )  # fmt: skip
-    given = (approach, approach_share) if len(approach) else ()
-    return sizes, units.fit(profile, examples.features[train], feel.floor, examples.deltas[train], *given)
+    chunks = examples.deltas[train], approach if len(approach) else None
+    return sizes, units.fit(profile, examples.features[train], feel.floor, *chunks)
 
 
 def train(
@@ -72,7 +70,7 @@ def train(
     """Train from scratch; `report(step, losses)` is called every step. Returns network, units and the curve."""
     torch.manual_seed(plan.seed)
     torch.set_flush_denormal(True)
-    sizes, unit = prepare(profile, examples, plan.approach_share)
+    sizes, unit = prepare(profile, examples)
     model, averaged = BuiltinVla(sizes), BuiltinVla(sizes)
     averaged.load_state_dict(model.state_dict())
     model = model.to(memory_format=torch.channels_last)
@@ -104,12 +102,17 @@ def train(
 
 def tensors(examples: Examples, unit: units.Normalisation, sizes: VlaSizes) -> dict[str, torch.Tensor]:
     """Examples in the network's units."""
-    chunks = (examples.deltas / unit.scale - unit.chunk_mean) / unit.chunk_deviation
+    chunks = ((examples.deltas / unit.scale - unit.chunk_mean) / unit.chunk_deviation).astype(np.float32)
+    spread = np.ones((2, *chunks.shape[1:]), np.float32)  # of the critical phase, and of the way to it
+    if not examples.critical.all():
+        spread[1] = np.maximum(1.0, np.sqrt((chunks[~examples.critical] ** 2).mean(0)))
     return {
         'images': torch.from_numpy(examples.images),
         'words': torch.from_numpy(examples.words),
         'state': torch.from_numpy(unit.proprioception(examples.features)[:, : sizes.proprioception]),
-        'chunk': torch.from_numpy(chunks.astype(np.float32)),
+        'chunk': torch.from_numpy(chunks),
+        'is_approach': torch.from_numpy(~examples.critical).long(),
+        'spread': torch.from_numpy(spread),
         'goal': torch.from_numpy(examples.goal),
     }
 
@@ -130,7 +133,11 @@ def shifted(images: torch.Tensor, most: int) -> torch.Tensor:
 def losses(
     model: BuiltinVla, data: dict[str, torch.Tensor], rows: torch.Tensor, noises: int, state_noise: float, shift: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Flow-matching loss and hindsight loss of some rows."""
+    """Flow-matching loss and hindsight loss of some rows.
+
+    Errors count in proportion to how much chunks of their phase differ: else the long way to the critical phase, which
+    is many of its units, would be all that is learned.
+    """
     state = data['state'][rows]
     state = state + state_noise * torch.randn_like(state)
     with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -139,5 +146,6 @@ def losses(
         target = data['chunk'][rows].repeat_interleave(noises, 0)
         noise, t = torch.randn_like(target), torch.rand(len(target))
         velocity = model.velocity(model.context(prefix), noise + (target - noise) * t[:, None, None], t)
-    flow = F.mse_loss(velocity.float(), target - noise)
+    spread = data['spread'][data['is_approach'][rows]].repeat_interleave(noises, 0)
+    flow = F.mse_loss(velocity.float() / spread, (target - noise) / spread)
     return flow, (goal.float() - data['goal'][rows]).square().clamp(max=GOAL_CLAMP).mean()

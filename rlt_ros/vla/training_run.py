@@ -42,7 +42,7 @@ def run(
 
         model, unit, curve = train(profile, examples, plan, report)
         sha256 = weights.save(out, model, unit, profile.name, examples.instructions)
-        some = examples.chosen(examples.critical).thinned(PROBE_EVERY)
+        some = examples.chosen(np.flatnonzero(examples.critical)[::PROBE_EVERY])  # not a copy of all in between
         bar = bars.add_task('probing the prefix', total=len(some.images), note='')
         prefix = prefixes(model, unit, some, lambda done, _: bars.update(bar, completed=done))
         probe = offset_probe(principal_components(prefix, np.flatnonzero(~some.held_out)), some)

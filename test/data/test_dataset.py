@@ -57,6 +57,9 @@ def test_examples_are_every_so_manieth_row_with_all_that_followed(folder: Path) 
     assert some.critical.any() and not some.critical.all()
     for name in ('images', 'deltas', 'goal', 'critical', 'tip_in_socket', 'episode', 'features'):
         np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[rows], err_msg=name)
+    critical = load_examples([folder], ROBOT, 4, approach=False)
+    np.testing.assert_array_equal(critical.images, whole.images[whole.critical])
+    np.testing.assert_array_equal(critical.deltas, whole.deltas[whole.critical])
 
 
 def test_layout_is_that_of_lerobot_3(folder: Path) -> None:

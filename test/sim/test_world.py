@@ -194,3 +194,21 @@ def test_the_part_is_in_the_hand_where_it_was_grasped_and_lost_when_the_hand_ope
     assert not world.success(), 'an empty hand plugs nothing in'
     world.reset()
     assert not world.holding and np.abs(world.in_hand).max() == 0
+
+
+def test_demonstrations_have_detours_and_still_fetch_the_part() -> None:
+    """How far the hand goes off its straight way to the part, without and with them."""
+    off = []
+    for detours in (False, True):
+        off.append([])
+        for seed in range(3):
+            world, random = World(load(RobotProfile, 'bimanual'), load(Task, 'charger_full'), seed), np.random
+            person, start, way = Teleoperation(world, random.default_rng(seed), detours), world.tool()[0].copy(), []
+            straight = (world.rack.part - start) / np.linalg.norm(world.rack.part - start)
+            while not world.critical() and len(way) < 1500:
+                position = world.tool()[0] - start
+                way += [] if world.holding else [np.linalg.norm(position - position @ straight * straight)]
+                world.step(person.command(), DT)
+            assert world.critical()
+            off[-1].append(max(way))
+    assert max(off[1]) > max(off[0]) + 0.005

@@ -15,10 +15,10 @@ from rlt_ros.data.dataset import Episode
 from rlt_ros.errors import UserError
 from rlt_ros.vla import normalisation, weights
 from rlt_ros.vla.builtin import BuiltinBackend, Look
-from rlt_ros.vla.examples import Examples, from_episode, home
+from rlt_ros.vla.examples import APPROACH_UNITS, GOAL_UNIT, Examples, from_episode, goal_rows, home
 from rlt_ros.vla.language import VOCABULARY, WORDS, tokenize
 from rlt_ros.vla.proprioception import Proprioception
-from rlt_ros.vla.train import Rows, VlaTraining, prepare, train
+from rlt_ros.vla.train import Rows, VlaTraining, prepare, tensors, train
 
 torch.set_num_threads(1)
 ROBOT, TWO_ARMS = load(RobotProfile, 'single_arm'), load(RobotProfile, 'bimanual')
@@ -67,16 +67,18 @@ def test_the_way_to_the_critical_phase_is_learned_but_sets_no_units() -> None:
     examples.critical = np.arange(400) % 2 == 0
     examples.deltas[~examples.critical] *= 10
     examples.features[~examples.critical] += 0.1
-    _, unit = prepare(ROBOT, examples, 0.25)
+    examples.deltas[examples.critical, :, -1] = 0.0  # the gripper, say
+    sizes, unit = prepare(ROBOT, examples)
     _, alone = prepare(ROBOT, examples.chosen(examples.critical))
-    np.testing.assert_array_equal(unit.scale, alone.scale)
-    np.testing.assert_array_equal(unit.deviation, alone.deviation)
-    both = [examples.deltas[~examples.held_out & mask, -1, 0] / unit.scale[0]
-            for mask in (examples.critical, ~examples.critical)]  # fmt: skip
-    mean = 0.75 * both[0].mean() + 0.25 * both[1].mean()
-    square = 0.75 * ((both[0] - mean) ** 2).mean() + 0.25 * ((both[1] - mean) ** 2).mean()
-    np.testing.assert_allclose(unit.chunk_mean[-1, 0], mean, rtol=1e-5)
-    np.testing.assert_allclose(unit.chunk_deviation[-1, 0], square**0.5, rtol=1e-5)
+    for name in ('scale', 'deviation', 'chunk_mean'):
+        np.testing.assert_array_equal(getattr(unit, name), getattr(alone, name))
+    np.testing.assert_array_equal(unit.chunk_deviation[:, :-1], alone.chunk_deviation[:, :-1])
+    moved = examples.deltas[~examples.held_out & ~examples.critical, -1, -1] / unit.scale[-1]
+    np.testing.assert_allclose(unit.chunk_deviation[-1, -1], np.sqrt((moved**2).mean()), rtol=1e-5)
+    data = tensors(examples, unit, sizes)
+    way = data['chunk'][data['is_approach'] == 1]
+    assert (data['spread'][0] == 1).all()
+    torch.testing.assert_close((way / data['spread'][1]).square().mean(0).sqrt()[-1, 0], torch.tensor(1.0))
     rows = Rows(examples, ~examples.held_out, 0.25).draw(64, torch.Generator().manual_seed(0)).numpy()
     assert examples.critical[rows].sum() == 48 and not examples.held_out[rows].any()
 
@@ -96,6 +98,23 @@ def test_training_examples_of_a_demonstration() -> None:
     # what it feels of contact: how far the tool is behind its command
     behind = kinematics.tool_positions(episode.command[0]) - kinematics.tool_positions(position[0])
     np.testing.assert_allclose(features[0, 7:10], behind[0], atol=1e-6)
+
+
+def test_on_the_way_to_the_critical_phase_the_goal_is_the_next_grasp() -> None:
+    t, kinematics = 9, Kinematics(ROBOT)
+    position = np.tile(HOME, (t, 1)) + np.arange(t)[:, None] * 1e-3
+    position[:, -1] = [0.02, 0.02, 0.016, 0.006, 0.006, 0.006, 0.006, 0.006, 0.006]
+    critical = np.arange(t) >= 6
+    zero = np.zeros((t, D))
+    episode = Episode(np.zeros((t, 1, 96, 96, 3), np.uint8), position, zero, position, zero[:, None].repeat(2, 1),
+                      np.zeros((t, 3)), critical, 'plug it in', True)  # fmt: skip
+    assert goal_rows(episode, kinematics).tolist() == [2, 2, 2, 5, 5, 5, 8, 8, 8]
+    goal = from_episode(episode, kinematics, Proprioception(kinematics, HOME), 5)[2]
+    points = np.array([kinematics.tool_positions(q)[0] for q in position])
+    np.testing.assert_allclose(goal[0, :3], (points[2] - points[0]) / GOAL_UNIT[:3] / APPROACH_UNITS, rtol=1e-4)
+    np.testing.assert_allclose(goal[6, :3], (points[8] - points[6]) / GOAL_UNIT[:3], rtol=1e-4)
+    still = replace(episode, position=np.tile(HOME, (t, 1)))
+    assert goal_rows(still, kinematics).tolist() == [5] * 6 + [8] * 3, 'a hand that does neither'
 
 
 def test_it_learns_what_the_pictures_ask_for(tmp_path: Path) -> None:
