@@ -25,7 +25,7 @@ SHIFT = 1  # px that a camera's picture is moved at random, so that where it loo
 
 @dataclass(frozen=True)
 class VlaTraining:
-    """How the shipped weights were trained."""
+    """How long, and on what of the demonstrations."""
 
     steps: int = 6000
     batch: int = 64
