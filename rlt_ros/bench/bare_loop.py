@@ -1,7 +1,8 @@
 """What the machine itself does to a loop: processes that only wake up at the control rate, before everything else.
 
-One on each core, at a higher priority than the executor. When all of them are late at once, no core ran what had to
-run: the machine stood still (a virtual machine that its host paused, say), and no program could have been in time.
+One on each core, at a higher priority than the executor. When one of them is late, its core did not run what had to run
+(the host of a virtual machine had it paused, say), and whatever was on it was late. When all are late at once, the
+machine stood still, and no program could have been in time.
 """
 
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ def bare_loops(rate: float, folder: Path) -> Iterator[list[np.ndarray]]:
 
 
 def pauses(loops: list[np.ndarray]) -> np.ndarray:
-    """(T,) s: how late even the first core was, at every tick that all of them waited for."""
+    """(T, cores) s: how late each core was, at every tick that all of them waited for."""
     errors = [dict(loop.tolist()) for loop in loops]
     ticks = set(errors[0]).intersection(*errors[1:])
-    return np.array([min(error[tick] for error in errors) for tick in sorted(ticks)]) * 1e-9
+    return np.array([[error[tick] for error in errors] for tick in sorted(ticks)]) * 1e-9

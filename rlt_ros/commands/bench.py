@@ -92,8 +92,8 @@ def control(
 ) -> None:
     """Deadline errors of the control loop in the simulated graph, beside an rclpy timer in the same run.
 
-    The third row is of processes that do nothing but wake up, one per core, at a higher priority: how late the first of
-    them was. It is what no program on this machine could have done better.
+    The last rows are of processes that do nothing but wake up, one on each core, at a higher priority: how late each
+    was, and how late all of them were at once. What is on a core that stands still is late, whatever it is.
     """
     from rlt_ros.bench.control import Plan, measure
 
@@ -105,8 +105,10 @@ def control(
     table = Table('deadline error, ms', 'p50', 'p99', 'max', 'later than 1 ms', 'missed ticks', box=None,
                   padding=(0, 3, 0, 0))  # fmt: skip
     loop = found['deadline_error_ms'] | {name: found[name] for name in ('late_ticks', 'missed_ticks')}
+    cores = [(f'core {i} itself', errors) for i, errors in enumerate(found['core_pause_ms'])]
     for label, errors in (
-        ('executor', loop), ('rclpy timer', found['rclpy_timer']), ('the machine itself', found['machine_pause_ms']),
+        ('executor', loop), ('rclpy timer', found['rclpy_timer']), *cores,
+        ('all cores at once', found['machine_pause_ms']),
     ):  # fmt: skip
         table.add_row(label, *(f'{errors[name]:.2f}' for name in ('p50', 'p99', 'max')), str(errors['late_ticks']),
                       str(errors.get('missed_ticks', '')))  # fmt: skip
