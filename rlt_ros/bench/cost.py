@@ -14,20 +14,19 @@ from rlt_ros.report.cells import cost, results
 
 def measure(
     workers: list[int], seeds: list[int], task: str, minutes: float, robot: str, folder: Path,
-    watched: Callable[[str], Report],
+    watched: Callable[[int, int], Report],
 ) -> list[dict]:  # fmt: skip
-    """A row for each number of seeds and workers; watched(name) gets the progress of one. Raises UserError.
+    """A row for each number of seeds and workers; watched(seeds, workers) gets its progress. Raises UserError.
 
     per_wall_minute: robot minutes simulated in a minute by all workers together, with the time that they need to start.
     """
     rows = []
     for some, count in product(seeds, workers):
-        name = f'{some} seeds, {count} workers'
         shutil.rmtree(folder, ignore_errors=True)
         cells = comparison(['rlt'], [task], 'critical', some, minutes, 1, folder.resolve(), robot)
         started = time.monotonic()
-        if failed := run(cells, count, watched(name)):
-            raise UserError(f'{name}: {"; ".join(failed.values())}')
+        if failed := run(cells, count, watched(some, count)):
+            raise UserError(f'{some} seeds, {count} workers: {"; ".join(failed.values())}')
         wall, found = (time.monotonic() - started) / 60, cost(results(cells))
         rows.append({
             'seeds': some, 'workers': count, 'wall_minutes': wall, 'simulated_minutes': found['simulated_minutes'],

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from rich.console import Console
 import typer
 
+from rlt_ros.errors import UserError
+
 if TYPE_CHECKING:
     from rlt_ros.bench.cells import Cell, Report
 
@@ -228,9 +230,9 @@ def cost(
     counts = [numbers(text, name) for text, name in ((workers, '--workers'), (seeds, '--seeds'))]
     with progress() as bars:
 
-        def watched(name: str) -> 'Report':
+        def watched(some: int, count: int) -> 'Report':
             at: dict[str, float] = {}
-            bar = bars.add_task(name, total=robot_minutes * int(name.split()[0]), note='')
+            bar = bars.add_task(f'{some} seeds, {count} workers', total=robot_minutes * some, note='')
 
             def report(cell: 'Cell', minutes: float, note: str) -> None:
                 at[cell.name] = min(minutes, robot_minutes)
@@ -253,8 +255,6 @@ def cost(
 
 def numbers(text: str, option: str) -> list[int]:
     """Counts separated by commas; raises UserError."""
-    from rlt_ros.errors import UserError
-
     found = text.split(',')
     if not all(n.strip().isdecimal() and int(n) > 0 for n in found):
         raise UserError(f'{option} "{text}" is not allowed; allowed: numbers from 1 on, separated by commas')

@@ -1,5 +1,6 @@
 """The 50 Hz loop: its own process, absolute deadlines, no images, no training, no torch."""
 
+from functools import partial
 import gc
 import math
 import sys
@@ -7,12 +8,11 @@ import threading
 import time
 import traceback
 
-import numpy as np
 from pydantic import Field
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from trajectory_msgs.msg import JointTrajectory
 
 from rlt_ros.config import Method, RobotProfile, load
 from rlt_ros.control.executor import ACTING, Executed, Executor
@@ -34,7 +34,7 @@ from rlt_ros.msg import (
 from rlt_ros.rl.policy import unpack
 from rlt_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics
 from rlt_ros.ros.lifecycle import Managed, ManagedNode
-from rlt_ros.ros.messages import seen_from_message
+from rlt_ros.ros.messages import forward, seen_from_message, trajectory
 from rlt_ros.ros.node import NANOSECONDS, fill_array, ns_to_stamp, run, stamp_to_ns
 from rlt_ros.ros.qos import COMMAND, EVERY_CHANGE, LATCHED, RELIABLE, STORED
 from rlt_ros.vla import normalisation
@@ -113,13 +113,13 @@ class ExecutorNode(ManagedNode):
         profile = self.profile
         self.step_publisher = self.create_publisher(ExecutedStep, 'executed_step', STORED)
         self.chunk_publisher = self.create_publisher(ActionChunk, 'executed_chunk', RELIABLE(5))
-        trajectory = profile.command_interface == 'joint_trajectory'
-        kind = JointTrajectory if trajectory else Float64MultiArray
+        period = round(NANOSECONDS / profile.control_rate)
+        kind, self.to_command = Float64MultiArray, forward
+        if profile.command_interface == 'joint_trajectory':
+            kind, self.to_command = JointTrajectory, partial(trajectory, profile.joint_names, period)
         self.command_publisher = self.create_publisher(kind, profile.command_topic, COMMAND)
-        self.to_command = self.trajectory if trajectory else forward
         gc.collect()
         gc.disable()
-        period = round(NANOSECONDS / profile.control_rate)
         self.armed = time.monotonic_ns()
         self.wall = time.time_ns() - self.armed  # stamps are wall time, deadlines monotonic
         start = self.armed + period
@@ -348,7 +348,7 @@ class ExecutorNode(ManagedNode):
             if executed is None and episode == self.not_joined:
                 reason += f'; episode {episode} is not joined: it began before this node was active'
         if executed is not None:
-            self.command_publisher.publish(self.to_command(executed.command, tick))
+            self.command_publisher.publish(self.to_command(executed.command, self.ticks.due(tick)))
         done = executed or Executed(tick, self.core.filter.command, ExecutedStep.HOLD, 0, 0, -1, 0)
         step = ExecutedStep(
             tick=tick, episode=episode, phase=phase, source=done.source, policy_version=done.policy_version,
@@ -387,18 +387,6 @@ class ExecutorNode(ManagedNode):
         status.header.stamp = ns_to_stamp(self.ticks.due(tick))
         self.status_publisher.publish(status)
         self.status = status
-
-    def trajectory(self, command: np.ndarray, tick: int) -> JointTrajectory:
-        message = JointTrajectory(joint_names=self.profile.joint_names)
-        message.header.stamp = ns_to_stamp(self.ticks.due(tick))
-        point = JointTrajectoryPoint(positions=command.tolist())
-        point.time_from_start.nanosec = round(1e9 / self.profile.control_rate)
-        message.points = [point]
-        return message
-
-
-def forward(command: np.ndarray, tick: int) -> Float64MultiArray:
-    return Float64MultiArray(data=command.tolist())
 
 
 def main() -> int:

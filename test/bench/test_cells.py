@@ -72,7 +72,7 @@ def test_a_failed_cell_is_named_and_the_others_are_computed(computed: tuple) -> 
 
 def test_cost_is_told_by_seeds_and_workers(tmp_path: Path) -> None:
     task = quick(tmp_path).task
-    rows = measure([1], [1, 2], task, 0.01, 'bimanual', tmp_path / 'cost', lambda name: lambda *_: None)
+    rows = measure([1], [1, 2], task, 0.01, 'bimanual', tmp_path / 'cost', lambda *_: lambda *_: None)
     assert [(row['seeds'], row['workers']) for row in rows] == [(1, 1), (2, 1)]
     assert rows[1]['simulated_minutes'] == pytest.approx(2 * rows[0]['simulated_minutes'])
     for row in rows:

@@ -65,11 +65,12 @@ class NodeBench:
 
     def _call(self, kind: type, service: str, request: Any) -> Any:
         if service not in self.clients:
-            self.clients[service] = self.node.create_client(kind, service)
-            self.until(self.clients[service].service_is_ready)
+            client = self.clients[service] = self.node.create_client(kind, service)
+            self.until(client.service_is_ready)
             self.spin(0.5)  # that the service knows of the client, too, nobody tells; until then answers are lost
-        self.until(self.clients[service].service_is_ready)
-        return self.until(self.clients[service].call_async(request).result)
+        client = self.clients[service]
+        self.until(client.service_is_ready)  # a node that was started again
+        return self.until(client.call_async(request).result)
 
     def listen(self, kind: type, topic: str, qos: Any) -> list:
         """Messages of a topic as they come."""
