@@ -97,7 +97,8 @@ def _fitted(method: Method, computing: float, rate: float, say: Callable[[str], 
         raise UserError(f'{found}, which needs delay = {needed} ticks, more than the chunk of method {method.name}, '
                         f'{method.chunk}: use a faster device, or a method with longer chunks')
     fitted = with_delay(method, needed, f'{found}: method {method.name}')
-    say(f'{found}: delay is {needed} ticks in this run, not {method.delay}')
+    better = f'; a method with chunk >= {2 * needed} moves more smoothly with it' if method.chunk < 2 * needed else ''
+    say(f'{found}: delay is {needed} ticks in this run, not {method.delay}{better}')
     return fitted
 
 

@@ -51,6 +51,7 @@ def test_a_slow_vla_gets_a_longer_delay_in_every_node(arguments, seconds, ticks)
     assert set(found.values()) == {ticks}
     line, = said
     assert f'{seconds * 1e3:.0f} ms' in line and f'{ticks} ticks' in line
+    assert ('chunk >= ' in line) == (2 * ticks > 10)
     config = yaml.safe_load((folder / 'config.yaml').read_text())
     assert config['method']['delay'] == ticks and config['answer']['computing'] == seconds
 

@@ -51,8 +51,15 @@ def measure(
 
 
 def fitted(method: Method, delay: int) -> Method:
-    """The method with that delay, ticks, and chunks no shorter; UserError if the VLA does not look that far ahead."""
-    chunk = max(method.chunk, math.ceil(delay / method.stride) * method.stride)
+    """The method with that delay, ticks, and chunks twice as long as it, as far as the VLA looks ahead.
+
+    A chunk is computed from what was seen before the one in front of it began. Where chunks are no longer than the
+    delay, nothing of their own plan has been executed by then either: two plans that know nothing of each other take
+    turns. UserError if the VLA does not look as far as a chunk that long as the delay.
+    """
+    longest = min(2 * delay, method.reference_horizon - delay)
+    steps = max(math.ceil(delay / method.stride), longest // method.stride)
+    chunk = max(method.chunk, steps * method.stride)
     return validate(Method, method.model_dump() | {'delay': delay, 'chunk': chunk}, f'{delay} ticks of delay')
 
 

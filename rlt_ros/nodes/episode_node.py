@@ -11,7 +11,7 @@ from std_srvs.srv import Trigger
 
 from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.episode.machine import ACTING, MODES, Event, Phase, Plan, State, adopt, advance, is_finished, is_too_early
-from rlt_ros.msg import EpisodeEvent, EpisodeState, ExecutedStep, ExecutorStatus, LearnerStatus
+from rlt_ros.msg import EpisodeEvent, EpisodeState, ExecutorStatus, LearnerStatus
 from rlt_ros.report.records import read_episodes
 from rlt_ros.ros.diagnostics import OK, WARN, Diagnostics
 from rlt_ros.ros.lifecycle import Managed, ManagedNode
@@ -90,7 +90,6 @@ class EpisodeNode(ManagedNode):
         self.unheard = LOST_AFTER  # calls of the timer since the executor's last word
         self.set_up_anew()
         self.publisher = self.create_publisher(EpisodeState, 'episode_state', LATCHED)
-        self.step_subscription = self.create_subscription(ExecutedStep, 'executed_step', self.on_step, RELIABLE(1))
         self.create_timer(PERIOD, self.on_timer)
         self.create_timer(1.0, self.report)
 
@@ -108,8 +107,10 @@ class EpisodeNode(ManagedNode):
     def on_executor(self, message: ExecutorStatus) -> None:
         """The executor alone knows whether the robot is stopped; one that began anew knows nothing of the episode."""
         before, self.executor_status, self.unheard = self.executor_status, message, 0
-        if not self.active or not self.begun:
+        if not self.active:
             return
+        if not self.begun:
+            self.begin(message)
         if before is not None and message.ticks < before.ticks:
             self.lose('the executor began anew')
         elif message.state == ExecutorStatus.INACTIVE:
@@ -124,15 +125,13 @@ class EpisodeNode(ManagedNode):
             self.get_logger().error(f'episode {self.state.episode} is aborted: {why}')
             self.apply(Event.LOST, time.time_ns())
 
-    def on_step(self, message: ExecutedStep) -> None:
-        """What the robot does as this node becomes active. Nothing is told before: the robot would follow it at once.
+    def begin(self, executing: ExecutorStatus) -> None:
+        """Take up what the robot does as this node becomes active. Nothing is told before: it would follow at once.
 
         After a pause of this node only what it does not know already is news.
         """
-        if self.begun:
-            return
         self.begun, self.waiting, before = True, '', self.state
-        self.enter(adopt(before, message.episode, message.phase, time.time_ns(), self.plan, self.policy_ready))
+        self.enter(adopt(before, executing.episode, executing.phase, time.time_ns(), self.plan, self.policy_ready))
         if self.state is not before and self.state.phase == Phase.ENDED:
             self.get_logger().warning(f'episode {self.state.episode} was left running: aborted')
 
@@ -197,11 +196,8 @@ class EpisodeNode(ManagedNode):
         """What time alone brings about."""
         self.unheard += 1
         if not self.begun:
-            self.say_waiting('the executor executes nothing: is it active?')
+            self.say_waiting('the executor is silent')
             return
-        if self.step_subscription is not None:
-            self.destroy_subscription(self.step_subscription)
-            self.step_subscription = None
         if self.unheard >= LOST_AFTER:
             self.lose('the executor is silent')
         state, now = self.state, time.time_ns()

@@ -85,7 +85,7 @@ class ExecutorNode(ManagedNode):
         self.pending_episode: EpisodeState | None = None
         self.not_joined: int | None = None  # episode that began before this node was active
         self.refused = 0
-        self.status = ExecutorStatus(state=ExecutorStatus.INACTIVE, joint_state_age=-1.0)
+        self.status = ExecutorStatus(phase='idle', state=ExecutorStatus.INACTIVE, joint_state_age=-1.0)
         self.broken: Exception | None = None  # what ended the loop
         self.errors = Durations(round(60 * profile.control_rate))  # of deadlines, the last minute
         self.answers = Durations(200)  # from an observation's tick to the first that its chunk can drive
@@ -358,7 +358,7 @@ class ExecutorNode(ManagedNode):
         fill_array(step, 'command', done.command)
         self.step_publisher.publish(step)
         if state != self.status.state or tick % max(1, round(STATUS_PERIOD / self.core.dt)) == 0:
-            self.publish_status(tick, state, reason, done.index, now)
+            self.publish_status(step, state, reason, now)
         if tick % 500 == 0 and executed is None:
             gc.collect()  # never while the arm moves
 
@@ -371,20 +371,20 @@ class ExecutorNode(ManagedNode):
             self.ticks = Ticks(self.clock.ticks.start + self.wall, self.ticks.period)
             self.guard.jump = 0.0
 
-    def publish_status(self, tick: int, state: int, reason: str, index: int, now: float) -> None:
-        core, age = self.core, self.joints.age(now)
+    def publish_status(self, step: ExecutedStep, state: int, reason: str, now: float) -> None:
+        core, age, index = self.core, self.joints.age(now), step.chunk_index
         p50, p99, largest = self.errors.percentiles(50, 99, 100)
         status = ExecutorStatus(
-            state=state, reason=reason, joint_state_age=age if math.isfinite(age) else -1.0,
+            header=step.header, episode=step.episode, phase=step.phase, state=state, reason=reason,
+            joint_state_age=age if math.isfinite(age) else -1.0,
             chunk_age=(index + self.method.delay) * core.dt if index >= 0 else -1.0,
             answer_p99=self.answers.percentiles(99)[0], answer_limit=self.method.delay * core.dt,
-            ticks=tick + 1 - self.clock.missed, missed_ticks=self.clock.missed, held_ticks=core.held,
+            ticks=step.tick + 1 - self.clock.missed, missed_ticks=self.clock.missed, held_ticks=core.held,
             rest_ticks=core.rests, refused=self.refused, deadline_p50=p50, deadline_p99=p99, deadline_max=largest,
             realtime=self.granted.priority > 0, memory_locked=self.granted.memory_locked, cpu=self.granted.cpu,
             **{f'chunks_{name}': count for name, count in core.schedule.dropped.items()},
             **{f'clamped_{name}': count for name, count in core.clamped.items()},
         )  # fmt: skip
-        status.header.stamp = ns_to_stamp(self.ticks.due(tick))
         self.status_publisher.publish(status)
         self.status = status
 

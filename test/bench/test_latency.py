@@ -34,7 +34,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, bool], Co
 
 
 def test_who_asks_ahead_never_holds_and_who_waits_holds_for_every_answer(course) -> None:
-    for ticks in (0, 2, 6):  # the last one longer than a chunk: chunks grow with it
+    for ticks in (0, 2, 6):  # the last one longer than half a chunk: chunks grow with it
         assert course(ticks, blocking=False).held == 0
         waits = [tick for tick in range(ticks, TICKS) if tick % (4 + ticks) < ticks]
         assert course(ticks, blocking=True).held == len(waits)
@@ -62,10 +62,10 @@ def test_acceleration_and_jerk_are_the_largest_of_any_arm_joint() -> None:
     assert list(row.values()) == [3.5, 0.5, 2.5, 250.0, 50.0]
 
 
-def test_chunks_grow_with_a_delay_as_far_as_the_vla_looks_ahead() -> None:
+def test_chunks_are_twice_the_delay_as_far_as_the_vla_looks_ahead() -> None:
     method = Method(name='test', chunk=4, delay=0, reference_horizon=20)
-    assert [(m.delay, m.chunk) for m in (fitted(method, n) for n in (0, 3, 4, 5, 10))] == [
-        (0, 4), (3, 4), (4, 4), (5, 6), (10, 10)
+    assert [(m.delay, m.chunk) for m in (fitted(method, n) for n in (0, 2, 3, 5, 8, 10))] == [
+        (0, 4), (2, 4), (3, 6), (5, 10), (8, 12), (10, 10)
     ]  # fmt: skip
     with pytest.raises(UserError, match='delay 11 .* reference_horizon 20'):
         fitted(method, 11)

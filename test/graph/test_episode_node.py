@@ -33,13 +33,12 @@ class Rest:
 
     def __init__(self, bench):
         self.bench, self.states = bench, []
-        self.resets, self.stopped, self.executing = 0, False, True
+        self.resets, self.stopped = 0, False
         self.state, self.ticks, self.refusal = ExecutorStatus.IDLE, 1000, ''  # None: the executor says nothing
-        self.step, self.deaf = ExecutedStep(phase='idle'), False  # deaf: a reset is never answered
+        self.executing, self.deaf = (0, 'idle'), False  # episode and phase; deaf: a reset is never answered
         node = bench.node
         for kind, topic in ((Observation, 'observation'), (VlaOutput, 'vla_output'), (RlState, 'rl_state')):
             node.create_publisher(kind, topic, RELIABLE(1))
-        self.steps = node.create_publisher(ExecutedStep, 'executed_step', STORED)
         self.status = node.create_publisher(ExecutorStatus, 'executor_status', RELIABLE(10))
         self.learner = node.create_publisher(LearnerStatus, 'learner_status', RELIABLE(5))
         self.events = node.create_publisher(EpisodeEvent, 'episode_event', RELIABLE(10))
@@ -61,7 +60,7 @@ class Rest:
 
     def on_state(self, message):
         self.states.append(message)
-        self.step = ExecutedStep(episode=message.episode, phase=message.phase)
+        self.executing = message.episode, message.phase
 
     async def on_reset(self, request, response):
         self.resets += 1
@@ -71,12 +70,11 @@ class Rest:
         return response
 
     def tick(self):
-        if self.executing:
-            self.steps.publish(self.step)
         self.ticks += 1
         if self.state is not None:
             state = ExecutorStatus.ESTOP if self.stopped else self.state
-            self.status.publish(ExecutorStatus(state=state, ticks=self.ticks))
+            episode, phase = self.executing
+            self.status.publish(ExecutorStatus(episode=episode, phase=phase, state=state, ticks=self.ticks))
 
     def phase(self):
         return self.states[-1].phase if self.states else ''
@@ -105,12 +103,16 @@ def rest(bench):
 
 
 def test_nothing_starts_before_everything_is_up_then_an_episode_runs_by_itself(rest, bench):
-    rest.executing = False
+    rest.state = None
     rest.start(task={'handover_after': 0.3, 'time_limit': 0.5}.items(), reset_seconds=0.0)
     bench.until(lambda: rest.events.get_subscription_count())
     bench.spin(1.0)
     assert not rest.states and not rest.resets
-    rest.executing = True
+    rest.state = ExecutorStatus.INACTIVE
+    rest.until('idle')
+    bench.spin(0.5)
+    assert rest.phase() == 'idle' and not rest.resets
+    rest.state = ExecutorStatus.IDLE
     rest.until('reset', 2)
     first = [(s.episode, s.phase, s.outcome) for s in rest.states[:6]]
     assert first == [(0, 'idle', ''), (1, 'reset', ''), (1, 'approach', ''), (1, 'critical', ''),
