@@ -56,6 +56,7 @@ class LockStep:
         seed: int | list[int], physics: Physics = SOFT, parts: Parts = RLT,
     ):  # fmt: skip
         check_fit(profile, method)
+        vla.check_reach(method)
         self.profile, self.task, self.method, self.vla, self.token = profile, task, method, vla, token
         self.world = World(profile, task, seed, physics)
         noise_seed = int(np.random.default_rng(seed).integers(2**31))

@@ -39,6 +39,7 @@ class VlaNode(ManagedNode):
         self.profile = profile = load(RobotProfile, parameters.robot)
         self.task, method = load(Task, parameters.task), load(Method, parameters.method)
         self.vla = open_backend(parameters.weights, profile, self.task, parameters.device)
+        self.vla.check_reach(method)
         self.pacing: Pacing[Look] = Pacing(
             round(method.chunk / profile.control_rate * NANOSECONDS),
             KEPT // profile.stride,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlt_ros.config import RobotProfile
+from rlt_ros.config import Method, RobotProfile
 from rlt_ros.control.kinematics import Kinematics
 from rlt_ros.errors import UserError
 from rlt_ros.vla import weights
@@ -59,7 +59,7 @@ class BuiltinBackend:
             ) from None
         self.model, self.unit = weights.load(path, profile)
         self.model.to(self.device)
-        self.hash = file_hash(path)
+        self.path, self.hash = path, file_hash(path)
         self.feel = Proprioception(Kinematics(profile), home(profile))
         there, here = (self.model.sizes.proprioception, len(self.unit.mean)), (self.feel.pose_size, self.feel.size)
         if there != here:
@@ -71,6 +71,15 @@ class BuiltinBackend:
         self.state_size = self._felt.stop - self._felt.start  # P of the actor-critic
         as_tensor = lambda array: torch.from_numpy(array).float().to(self.device)  # noqa: E731
         self._chunk_mean, self._chunk_deviation = as_tensor(self.unit.chunk_mean), as_tensor(self.unit.chunk_deviation)
+
+    def check_reach(self, method: Method) -> None:
+        """Raises UserError for a method that needs more steps of a chunk than this VLA gives."""
+        steps, needed = self.model.sizes.horizon, method.delay + method.chunk
+        if needed > steps:
+            raise UserError(
+                f'chunks of {self.path} have {steps} steps, method {method.name} needs {needed} of them: '
+                f'delay {method.delay} + chunk {method.chunk}'
+            )
 
     @torch.inference_mode()
     def infer(self, looks: list[Look], instruction: str) -> VlaResult:

@@ -152,6 +152,11 @@ def test_chunks_must_end_where_the_robot_is_observed(make: Callable[..., LockSte
         make(method=METHOD.model_copy(update={'stride': 3}))
 
 
+def test_a_method_that_needs_longer_chunks_than_the_vla_gives_is_refused(make: Callable[..., LockStep]) -> None:
+    with pytest.raises(UserError, match='have 20 steps, method test needs 22 of them: delay 2 . chunk 20'):
+        make(method=METHOD.model_copy(update={'chunk': 20, 'reference_horizon': 30}))
+
+
 def test_throughput_is_successes_per_ten_minutes_of_robot_time() -> None:
     results = [Result(True, 100, 0.0), Result(False, 400, 0.0), Result(True, 100, 0.0)]
     assert throughput(results, rate=50.0) == pytest.approx(100.0)
