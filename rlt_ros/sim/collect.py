@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rlt_ros.config import RobotProfile, Task
 from rlt_ros.data.dataset import Episode, Writer
+from rlt_ros.data.progress import progress
 from rlt_ros.sim.teleoperation import Teleoperation
 from rlt_ros.sim.world import World
 
@@ -53,12 +53,8 @@ def collect(profile: RobotProfile, task: Task, episodes: int, seed: int, folder:
     """Write `episodes` successful demonstrations; those that fail are left out, as people leave them out."""
     world, random = World(profile, task, seed), np.random.default_rng([seed, 1])
     writer, steps, failed = Writer(folder, profile), [], 0
-    columns = (
-        TextColumn(f'demonstrations of {task.name}'), BarColumn(), MofNCompleteColumn(),
-        TextColumn('{task.fields[note]}'), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns) as progress:
-        bar = progress.add_task('', total=episodes, note='')
+    with progress() as bars:
+        bar = bars.add_task(f'demonstrations of {task.name}', total=episodes, note='')
         while len(steps) < episodes:
             episode = demonstrate(world, random, task)
             if not episode.success:
@@ -66,7 +62,7 @@ def collect(profile: RobotProfile, task: Task, episodes: int, seed: int, folder:
                 continue
             writer.add(episode)
             steps.append(len(episode.position) * profile.stride)
-            progress.update(bar, advance=1, note=f'median {np.median(steps):.0f} steps')
+            bars.update(bar, advance=1, note=f'median {np.median(steps):.0f} steps')
     writer.close()
     world.close()
     return {'episodes': episodes, 'failed': failed, 'median_steps': float(np.median(steps)), 'steps': float(sum(steps))}
