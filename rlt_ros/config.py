@@ -163,7 +163,7 @@ class Method(Strict):
     delay: int = Field(default=3, ge=0, le=25, description='n, ticks already committed when a chunk is asked for')
     discount: float = Field(default=0.985, gt=0, lt=1, description='gamma, per control step')
     bc_weight: float = Field(
-        default=0.1, ge=0, le=100, description='beta, on the summed squared deviation from the reference chunk (Eq. 5)'
+        default=0.3, ge=0, le=100, description='beta, on the summed squared deviation from the reference chunk (Eq. 5)'
     )
     bc_weight_end: float | None = Field(
         default=None, ge=0, le=100, description='what beta goes to over the first bc_ramp updates; null: it stays'
