@@ -134,6 +134,9 @@ class Task(Strict):
     proprioception: Literal['pose', 'joints'] = Field(
         default='pose', description='what the actor-critic feels of the robot: tool poses, or joints'
     )
+    bc_factor: float = Field(
+        default=1.0, gt=0, le=100, description="on the method's beta: above 1 where far from success, or hard to undo"
+    )
     time_limit: float = Field(default=9.0, gt=0, le=600, description='s, then the episode is truncated')
     handover_after: float = Field(
         default=0.0, ge=0, description='s of VLA approach before the critical phase; an operator may hand over earlier'
@@ -163,7 +166,7 @@ class Method(Strict):
     delay: int = Field(default=3, ge=0, le=25, description='n, ticks already committed when a chunk is asked for')
     discount: float = Field(default=0.985, gt=0, lt=1, description='gamma, per control step')
     bc_weight: float = Field(
-        default=0.3, ge=0, le=100, description='beta, on the summed squared deviation from the reference chunk (Eq. 5)'
+        default=0.1, ge=0, le=100, description='beta, on the summed squared deviation from the reference chunk (Eq. 5)'
     )
     bc_weight_end: float | None = Field(
         default=None, ge=0, le=100, description='what beta goes to over the first bc_ramp updates; null: it stays'
@@ -222,6 +225,14 @@ class Method(Strict):
                 f'delay {self.delay} + chunk {self.chunk} is more than reference_horizon {self.reference_horizon}'
             )
         return self
+
+
+def learned_with(method: Method, task: Task) -> Method:
+    """The method as the task is learned with: beta times the task's factor."""
+    end = method.bc_weight_end
+    return method.model_copy(update={
+        'bc_weight': method.bc_weight * task.bc_factor, 'bc_weight_end': None if end is None else end * task.bc_factor,
+    })  # fmt: skip
 
 
 Model = TypeVar('Model', bound=Strict)

@@ -83,7 +83,7 @@ NODES = (
     # Never respawned: a robot that stops under way waits for a person.
     NodeSpec('executor_node', ('robot', 'method', 'seed'), required=True, stop_order=1),
     # The robot goes on with the last policy while the learner comes back.
-    NodeSpec('learner_node', ('robot', 'method', 'run_folder', 'seed'),
+    NodeSpec('learner_node', ('robot', 'task', 'method', 'run_folder', 'seed'),
              respawn_delay=2.0, stop_order=5, nice=10),
     NodeSpec('joy_node', better='joy/game_controller_node', parameters={'autorepeat_rate': 50.0}, condition='joystick',
              respawn_delay=1.0, stop_order=2),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rlt_ros.config import Method, RobotProfile, Task, config_hash, load, names
+from rlt_ros.config import Method, RobotProfile, Task, config_hash, learned_with, load, names
 from rlt_ros.errors import UserError
 from rlt_ros.paths import share
 
@@ -103,3 +103,11 @@ def test_hash_follows_the_content_alone(tmp_path: Path) -> None:
     assert config_hash(same) == config_hash(load(Method, 'rlt')) != config_hash(other)
     with pytest.raises(ValueError, match='frozen'):
         same.chunk = 3
+
+
+def test_a_task_scales_the_pull_to_the_reference_and_leaves_none_where_there_is_none():
+    task = load(Task, 'screw')
+    assert learned_with(Method(name='test', bc_weight=0.1), task).bc_weight == pytest.approx(0.3)
+    ramp = learned_with(Method(name='test', bc_weight=0.2, bc_weight_end=0.1), task)
+    assert (ramp.bc_weight, ramp.bc_weight_end) == pytest.approx((0.6, 0.3))
+    assert learned_with(Method(name='test', bc_weight=0.0), task).bc_weight == 0.0

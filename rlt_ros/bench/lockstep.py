@@ -13,7 +13,7 @@ import torch
 
 from rlt_ros.bench.image_encoder import ImageEncoder
 from rlt_ros.bench.parts import RLT, BlindToReference, LatencyUnaware, Parts, WithoutPassThrough
-from rlt_ros.config import Method, RobotProfile, Task, check_fit
+from rlt_ros.config import Method, RobotProfile, Task, check_fit, learned_with
 from rlt_ros.control.executor import Executor
 from rlt_ros.errors import UserError
 from rlt_ros.rl.actor_critic import ActorCritic
@@ -70,7 +70,8 @@ class LockStep:
         self.episodes = 0
 
     def learner(self, seed: int) -> Learner:
-        return Learner(self.method, self.sizes, seed, ActorCritic if self.parts.pass_through else WithoutPassThrough)
+        agent = ActorCritic if self.parts.pass_through else WithoutPassThrough
+        return Learner(learned_with(self.method, self.task), self.sizes, seed, agent)
 
     def use(self, learner: Learner) -> None:
         """Let the actor as it is now drive."""

@@ -22,8 +22,8 @@ class Variation:
 
 VARIATIONS = {
     'rlt': Variation('the method as shipped'),
-    'beta-0.03': Variation('a tenth of the pull to the reference', {'bc_weight': 0.03}),
-    'beta-0.1': Variation('a third of the pull to the reference', {'bc_weight': 0.1}),
+    'beta-0.03': Variation('weaker pull to the reference', {'bc_weight': 0.03}),
+    'beta-0.3': Variation('stronger pull to the reference', {'bc_weight': 0.3}),
     'gamma-0.9895': Variation('0.9 per chunk: less hurry', {'discount': 0.9895}),
     'hidden-256': Variation("the paper's width, half the batch", {'hidden': 256, 'batch': 64}),
     'stride-10': Variation('transitions at chunk boundaries alone', {'stride': 10}),

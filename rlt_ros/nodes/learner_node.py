@@ -12,7 +12,7 @@ from pydantic import Field
 from rclpy.node import Node
 import torch
 
-from rlt_ros.config import Method, RobotProfile, Strict, load
+from rlt_ros.config import Method, RobotProfile, Strict, Task, learned_with, load
 from rlt_ros.errors import UserError
 from rlt_ros.msg import EpisodeState, ExecutedStep, LearnerStatus, Policy, RlState
 from rlt_ros.rl import checkpoint
@@ -34,6 +34,7 @@ CHECKPOINT_PERIOD = 30.0  # s
 
 class Parameters(Strict):
     robot: str = Field(default='bimanual', description='robot profile, name or path')
+    task: str = Field(default='ethernet', description='task, name or path')
     method: str = Field(default='rlt', description='method, name or path')
     vla_weights: str = Field(
         default='', description="the VLA's weights file, for the action units; empty: the robot's own"
@@ -49,7 +50,7 @@ class LearnerNode(Node):
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
         self.profile = load(RobotProfile, parameters.robot)
-        self.method = load(Method, parameters.method)
+        self.method = learned_with(load(Method, parameters.method), load(Task, parameters.task))
         path = path_of('vla', self.profile.name, parameters.vla_weights)
         builder = TransitionBuilder(
             self.method, normalisation.load(path, self.profile).scale, self.profile.stride
