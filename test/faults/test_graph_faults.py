@@ -98,13 +98,13 @@ class Graph:
         assert self.bench.until(self.calls[name].call_async(Trigger.Request()).result).success
 
     def begin(self) -> None:
-        """An episode under way, driven by the VLA for a while."""
+        """An episode under way, driven by the VLA for a while, with all that leads to it heard."""
         self.call('reset_robot')
         self.bench.spin(0.3)
         for messages in self.heard:
             messages.clear()
         self.call('episode/start')
-        self.bench.until(lambda: sum(s.source == VLA for s in self.steps) > 20)
+        self.bench.until(lambda: self.states and sum(s.source == VLA for s in self.steps) > 20)
 
     def end(self) -> None:
         if self.phase() != 'reset':
