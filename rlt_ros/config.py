@@ -162,7 +162,6 @@ class Method(Strict):
 
     name: str
     chunk: int = Field(default=10, ge=1, le=50, description='C, steps per RL action chunk')
-    reference_horizon: int = Field(default=50, ge=1, le=200, description='H, steps per VLA chunk')
     delay: int = Field(default=3, ge=0, le=25, description='n, ticks already committed when a chunk is asked for')
     discount: float = Field(default=0.985, gt=0, lt=1, description='gamma, per control step')
     bc_weight: float = Field(
@@ -215,14 +214,6 @@ class Method(Strict):
         if self.delay > self.chunk:
             raise ValueError(
                 f'delay {self.delay} is more than chunk {self.chunk}: every chunk would replace one that has not begun'
-            )
-        return self
-
-    @model_validator(mode='after')
-    def _reference_is_long_enough(self) -> 'Method':
-        if self.delay + self.chunk > self.reference_horizon:
-            raise ValueError(
-                f'delay {self.delay} + chunk {self.chunk} is more than reference_horizon {self.reference_horizon}'
             )
         return self
 

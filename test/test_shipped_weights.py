@@ -23,7 +23,7 @@ def test_vla_and_token_belong_to_each_other_and_to_the_robot() -> None:
     token = TokenBackend(FILES[1], vla.hash, vla.unit.hash)
     sizes = vla.model.sizes
     assert (token.model.sizes.tokens, token.model.sizes.width) == (sizes.tokens, sizes.width)
-    assert sizes.horizon >= load(Method, 'rlt').reference_horizon
+    vla.check_reach(load(Method, 'rlt'))
     assert vla.unit.scale.shape == (ROBOT.action_dim,) and (vla.unit.scale > 0).all()
 
 

@@ -44,20 +44,21 @@ def measure(
     for delay, mode in product(DELAYS, ('aware', 'blocking')):
         report(len(rows) / len(DELAYS) / 2, f'{delay} ms, {mode}')
         ticks = math.ceil(delay * 1e-3 * profile.control_rate)
-        runner = LockStep(profile, task, fitted(method, ticks if mode == 'aware' else 0), vla, None, seed)
+        slow = fitted(method, ticks if mode == 'aware' else 0, vla.model.sizes.horizon)
+        runner = LockStep(profile, task, slow, vla, None, seed)
         courses = [drive(runner, ticks, mode == 'blocking') for _ in range(episodes)]
         rows.append({'delay_ms': delay, 'mode': mode} | numbers(courses, profile))
     return rows
 
 
-def fitted(method: Method, delay: int) -> Method:
-    """The method with that delay, ticks, and chunks twice as long as it, as far as the VLA looks ahead.
+def fitted(method: Method, delay: int, horizon: int) -> Method:
+    """The method with that delay, ticks, and chunks twice as long as it, as far as a VLA looks ahead: horizon steps.
 
     A chunk is computed from what was seen before the one in front of it began. Where chunks are no longer than the
     delay, nothing of their own plan has been executed by then either: two plans that know nothing of each other take
-    turns. UserError if the VLA does not look as far as a chunk that long as the delay.
+    turns.
     """
-    longest = min(2 * delay, method.reference_horizon - delay)
+    longest = min(2 * delay, horizon - delay)
     steps = max(math.ceil(delay / method.stride), longest // method.stride)
     chunk = max(method.chunk, steps * method.stride)
     return validate(Method, method.model_dump() | {'delay': delay, 'chunk': chunk}, f'{delay} ticks of delay')

@@ -25,6 +25,7 @@ LOST_AFTER = round(0.3 / PERIOD)
 RESET_RETRY = 2.0  # s after a reset that failed
 RECORDER = 'monitor_node'  # writes the run's episodes; only the first waits for it
 NEEDED = ('observation', 'vla_output', 'rl_state')  # topics without which nothing starts
+SILENT = 'the executor is silent'
 FROM_OPERATOR = {
     EpisodeEvent.START: Event.START,
     EpisodeEvent.HANDOVER: Event.HANDOVER,
@@ -196,10 +197,10 @@ class EpisodeNode(ManagedNode):
         """What time alone brings about."""
         self.unheard += 1
         if not self.begun:
-            self.say_waiting('the executor is silent')
+            self.say_waiting(SILENT)
             return
         if self.unheard >= LOST_AFTER:
-            self.lose('the executor is silent')
+            self.lose(SILENT)
         state, now = self.state, time.time_ns()
         in_phase = (now - state.since) * 1e-9
         if state.phase == Phase.IDLE:
@@ -223,7 +224,7 @@ class EpisodeNode(ManagedNode):
     def blocked(self) -> str:
         """Why no episode may start, '' if one may."""
         if self.executor_status is None or self.unheard >= LOST_AFTER:
-            return 'the executor is silent'
+            return SILENT
         if self.executor_status.state == ExecutorStatus.INACTIVE:
             return 'the executor is inactive'
         silent = [topic for topic in NEEDED if not self.count_publishers(topic)]

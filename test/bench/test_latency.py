@@ -10,7 +10,6 @@ import torch
 from rlt_ros.bench.latency import Course, drive, fitted, numbers
 from rlt_ros.bench.lockstep import LockStep, Result
 from rlt_ros.config import Method, RobotProfile, Task, load
-from rlt_ros.errors import UserError
 from rlt_ros.vla.builtin import BuiltinBackend
 
 torch.set_num_threads(1)
@@ -27,7 +26,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, bool], Co
     vla = BuiltinBackend(weights, ROBOT)
 
     def made(ticks: int, blocking: bool) -> Course:
-        method = fitted(Method(name='test', chunk=4, delay=0, reference_horizon=20), 0 if blocking else ticks)
+        method = fitted(Method(name='test', chunk=4, delay=0), 0 if blocking else ticks, vla.model.sizes.horizon)
         return drive(LockStep(ROBOT, TASK, method, vla, None, 0), ticks, blocking)
 
     return made
@@ -63,9 +62,7 @@ def test_acceleration_and_jerk_are_the_largest_of_any_arm_joint() -> None:
 
 
 def test_chunks_are_twice_the_delay_as_far_as_the_vla_looks_ahead() -> None:
-    method = Method(name='test', chunk=4, delay=0, reference_horizon=20)
-    assert [(m.delay, m.chunk) for m in (fitted(method, n) for n in (0, 2, 3, 5, 8, 10))] == [
+    method = Method(name='test', chunk=4, delay=0)
+    assert [(m.delay, m.chunk) for m in (fitted(method, n, 20) for n in (0, 2, 3, 5, 8, 10))] == [
         (0, 4), (2, 4), (3, 6), (5, 10), (8, 12), (10, 10)
     ]  # fmt: skip
-    with pytest.raises(UserError, match='delay 11 .* reference_horizon 20'):
-        fitted(method, 11)

@@ -21,7 +21,7 @@ torch.set_num_threads(1)
 ROBOT = load(RobotProfile, 'single_arm')
 TASK = load(Task, 'ethernet').model_copy(update={'time_limit': 0.8})
 METHOD = Method(
-    name='test', chunk=4, delay=2, reference_horizon=20, hidden=16, batch=8, first_updates=5, warmup_episodes=1
+    name='test', chunk=4, delay=2, hidden=16, batch=8, first_updates=5, warmup_episodes=1
 )
 TICKS = 40
 
@@ -154,7 +154,7 @@ def test_chunks_must_end_where_the_robot_is_observed(make: Callable[..., LockSte
 
 def test_a_method_that_needs_longer_chunks_than_the_vla_gives_is_refused(make: Callable[..., LockStep]) -> None:
     with pytest.raises(UserError, match='have 20 steps, method test needs 22 of them: delay 2 . chunk 20'):
-        make(method=METHOD.model_copy(update={'chunk': 20, 'reference_horizon': 30}))
+        make(method=METHOD.model_copy(update={'chunk': 20}))
 
 
 def test_throughput_is_successes_per_ten_minutes_of_robot_time() -> None:

@@ -23,7 +23,7 @@ from rlt_ros.vla.examples import HELD_OUT
 torch.set_num_threads(1)
 ROBOT = load(RobotProfile, 'single_arm')
 TASK = load(Task, 'ethernet').model_copy(update={'time_limit': 0.5})
-METHOD = Method(name='test', chunk=4, delay=2, reference_horizon=20, hidden=16, batch=8, first_updates=5,
+METHOD = Method(name='test', chunk=4, delay=2, hidden=16, batch=8, first_updates=5,
                 warmup_episodes=1)  # fmt: skip
 D = ROBOT.action_dim
 

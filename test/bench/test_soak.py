@@ -70,7 +70,7 @@ def test_what_is_beyond_a_limit_is_named(offsets: tuple[float, ...], what: str) 
     assert what in found[0] if what else not found
 
 
-METHOD = Method(name='test', chunk=4, delay=2, reference_horizon=10)
+METHOD = Method(name='test', chunk=4, delay=2)
 SCALE = np.full(D, 2e-3)
 
 

@@ -16,7 +16,7 @@ from rlt_ros.rl.transitions import Seen
 ROBOT = load(RobotProfile, 'single_arm')
 HOME = np.array([joint.home for joint in ROBOT.joints])
 D = len(HOME)
-METHOD = Method(name='test', chunk=4, delay=2, reference_horizon=12, noise=0.05)
+METHOD = Method(name='test', chunk=4, delay=2, noise=0.05)
 SCALE = np.full(D, 1e-3)
 PUSH = np.append(np.arange(1, D) * 0.1, 0.05)  # rad/s, gripper: m/s
 

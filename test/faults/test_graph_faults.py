@@ -30,7 +30,7 @@ DT = 1 / PROFILE.control_rate
 VLA, HUMAN, HOLD = ExecutedStep.VLA, ExecutedStep.HUMAN, ExecutedStep.HOLD
 DEADMAN = 10
 CAMERA = PROFILE.cameras[-1]  # whose frames pass through the test
-ANSWERED = METHOD.reference_horizon * DT  # s after an observation, when its chunk and the rest of it are over
+ANSWERED = 50 * DT  # s after an observation, when the shipped VLA's chunk is over
 
 
 def stamp(message) -> float:

@@ -194,7 +194,7 @@ def test_an_executor_that_was_killed_and_started_again_does_not_join_the_episode
 
 
 def test_a_vla_whose_chunks_are_too_short_for_the_method_is_refused(bench, tmp_path):
-    (tmp_path / 'method.yaml').write_text('{name: long, chunk: 40, reference_horizon: 50}')
+    (tmp_path / 'method.yaml').write_text('{name: long, chunk: 40}')
     process = bench.start('vla_node', method=str(tmp_path / 'method.yaml'), **parameters('vla_node', tmp_path))
     assert process.wait(60) == 2
     bench.processes.remove(process)

@@ -22,7 +22,7 @@ from rlt_ros.rl.journal import Journal
 from rlt_ros.rl.learner import Learner, sizes_of
 from rlt_ros.rl.transitions import Transition
 
-METHOD = Method(name='test', chunk=4, delay=2, reference_horizon=6, discount=0.9, stride=2, hidden=16, batch=8,
+METHOD = Method(name='test', chunk=4, delay=2, discount=0.9, stride=2, hidden=16, batch=8,
                 first_updates=10)  # fmt: skip
 N, C, GAMMA = METHOD.delay, METHOD.chunk, METHOD.discount
 DISTANCE = 0.25

@@ -48,7 +48,7 @@ class Drive:
         for tick in range(start, stop):
             position = executor.filter.command.copy()
             if tick % 2 == 0:
-                reference = np.random.default_rng(tick).normal(0, 0.3, (self.method.reference_horizon, D))
+                reference = np.random.default_rng(tick).normal(0, 0.3, (20, D))
                 self.seen[tick] = Seen(np.float32([tick, 1]), np.float32([tick]), np.float32(reference), position)
             if tick % self.method.chunk == 0:
                 chunk = executor.choose(1, tick + 1, self.seen[tick], tick, tick)
@@ -64,7 +64,7 @@ class Drive:
 
 
 def quiet(**changes: object) -> Method:
-    return Method(name='test', **{'chunk': 4, 'delay': 2, 'reference_horizon': 20, 'noise': 0.0, **changes})
+    return Method(name='test', **{'chunk': 4, 'delay': 2, 'noise': 0.0, **changes})
 
 PERIOD = 20_000_000
 

@@ -18,7 +18,7 @@ from rlt_ros.vla.builtin import BuiltinBackend, Look
 ROBOT = load(RobotProfile, 'single_arm')
 PERIOD = 20_000_000
 START = 1_700_000_000_000_000_000
-METHOD = Method(name='test', chunk=4, delay=2, reference_horizon=12, discount=0.9)
+METHOD = Method(name='test', chunk=4, delay=2, discount=0.9)
 N, C = 2, 4
 BUILDER = TransitionBuilder(METHOD, np.array([0.5, 2.0]))
 TICKS = range(100, 130)  # critical from tick 104 on
@@ -241,7 +241,6 @@ def test_live_and_backfilled_features_give_the_same_transitions(tmp_path: Path) 
     """Whether the VLA looks at observations one at a time as they come, or later in batches in another order."""
     vla_hash = tiny_weights.save_vla(tmp_path / 'vla', ROBOT)
     tiny_weights.save_token(tmp_path / 'token', ROBOT, vla_hash)
-    method = METHOD.model_copy(update={'reference_horizon': 20})
     random, home = np.random.default_rng(0), np.array([joint.home for joint in ROBOT.joints])
     images = random.integers(0, 256, (13, len(ROBOT.cameras), ROBOT.image_size, ROBOT.image_size, 3), np.uint8)
     near = lambda: home + random.normal(0, 0.01, len(home))  # noqa: E731
@@ -252,7 +251,7 @@ def test_live_and_backfilled_features_give_the_same_transitions(tmp_path: Path) 
     def made(batches: list[list[int]]) -> list[Transition]:
         vla = BuiltinBackend(tmp_path / 'vla', ROBOT)  # a process of its own
         token = TokenBackend(tmp_path / 'token', vla.hash, vla.unit.hash)
-        assembly = Assembly(TransitionBuilder(method, vla.unit.scale))
+        assembly = Assembly(TransitionBuilder(METHOD, vla.unit.scale))
         for tick, command in commands.items():
             assembly.add_step(tick, START + tick * PERIOD, PERIOD, 7, 'critical', Step(command, ACTOR, 1))
         for stamps in batches:

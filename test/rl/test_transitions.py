@@ -11,7 +11,7 @@ from rlt_ros.config import Method
 from rlt_ros.control.chunks import HUMAN
 from rlt_ros.rl.transitions import Ending, Seen, Step, Transition, TransitionBuilder
 
-METHOD = Method(name='test', chunk=4, delay=2, reference_horizon=12, discount=0.9)
+METHOD = Method(name='test', chunk=4, delay=2, discount=0.9)
 N, C, GAMMA = 2, 4, 0.9
 SCALE = np.array([0.5, 2.0])
 END = 20

@@ -13,7 +13,7 @@ from rlt_ros.teleop.joystick import Joystick
 from rlt_ros.teleop.mapping import load_mapping
 
 PROFILE = load(RobotProfile, 'bimanual')
-METHOD = Method(name='short', chunk=4, delay=1, reference_horizon=10)
+METHOD = Method(name='short', chunk=4, delay=1)
 HOME = np.array([joint.home for joint in PROFILE.joints])
 DEADMAN = 10
 TICK = 0.02
@@ -23,7 +23,7 @@ ticks = st.lists(st.tuples(st.lists(st.booleans(), max_size=3), st.booleans()), 
 
 
 def seen():
-    reference = np.full((METHOD.reference_horizon, PROFILE.action_dim), 0.1, np.float32)
+    reference = np.full((10, PROFILE.action_dim), 0.1, np.float32)
     return Seen(np.zeros(2, np.float32), np.zeros(2, np.float32), reference, HOME)
 
 

@@ -218,7 +218,7 @@ def test_the_policy_layer_is_what_the_last_step_of_the_expert_reads_its_velocity
 def test_a_recorded_episode_of_the_vla_is_what_happened(tmp_path: Path) -> None:
     tiny_weights.save_vla(tmp_path / 'vla', ROBOT)
     vla = BuiltinBackend(tmp_path / 'vla', ROBOT)
-    method = Method(name='test', chunk=4, delay=2, reference_horizon=20)
+    method = Method(name='test', chunk=4, delay=2)
     episode = next(fresh.rollouts(ROBOT, TASK, method, vla, 0))
     assert episode.action.shape == (13, 2, ROBOT.action_dim) and not episode.success, '25 ticks, two a row'
     # what was sent last before an observation is the last command of the row before
@@ -232,7 +232,7 @@ def test_a_recorded_episode_of_the_vla_is_what_happened(tmp_path: Path) -> None:
 
 def test_an_interrupted_recording_is_no_data_set(tmp_path: Path) -> None:
     tiny_weights.save_vla(tmp_path / 'vla', ROBOT)
-    vla, method = BuiltinBackend(tmp_path / 'vla', ROBOT), Method(name='test', chunk=4, delay=2, reference_horizon=20)
+    vla, method = BuiltinBackend(tmp_path / 'vla', ROBOT), Method(name='test', chunk=4, delay=2)
     episode, folder = next(fresh.rollouts(ROBOT, TASK, method, vla, 0)), tmp_path / 'recorded'
 
     def broken() -> Iterator:
