@@ -12,7 +12,7 @@ Robot = Annotated[str, typer.Option(help='robot profile, name or path')]
 Dataset = Annotated[list[Path], typer.Option(help='folder of demonstrations; may be given several times')]
 Every = Annotated[int, typer.Option(min=1, max=50, help='every so manieth observation is learned from')]
 TASKS = [f'{name}{setting}' for name in ('ethernet', 'charger', 'zip_tie', 'screw') for setting in ('', '_full')]
-EPISODES = {'critical': 500, 'full': 150}
+EPISODES = {'critical': 500, 'full': 200}
 ALL = [Path('datasets', name) for name in TASKS]
 Out = Annotated[Path | None, typer.Option(help="weights file; default: the robot's own in weights/")]
 Steps = Annotated[int, typer.Option(min=50, help='gradient steps')]
@@ -32,7 +32,7 @@ def add(app: typer.Typer) -> None:
 def collect(
     task: Annotated[list[str], typer.Option(help='task, name or path; may be given several times')] = TASKS,
     out: Annotated[Path | None, typer.Option(help='folder of one data set; default: datasets/<task>')] = None,
-    episodes: Annotated[int | None, typer.Option(min=1, max=100_000, help='default: 500, of full tasks 150')] = None,
+    episodes: Annotated[int | None, typer.Option(min=1, max=100_000, help='default: 500, of full tasks 200')] = None,
     robot: Robot = 'bimanual',
     seed: Seed = 0,
 ) -> None:
@@ -60,6 +60,8 @@ def train_vla(
     dataset: Dataset = ALL, robot: Robot = 'bimanual',
     task: Annotated[list[str], typer.Option(help='task to evaluate, name or path; may be given several times')] = TASKS,
     evaluation: Annotated[bool, typer.Option(help='evaluate in the simulator afterwards, for the card')] = True,
+    start: Annotated[Path | None, typer.Option(help='weights to train on from; default: from scratch')] = None,
+    learning_rate: Annotated[float, typer.Option(min=0, max=0.1, help='at its highest')] = 1e-3,
     out: Out = None, steps: Steps = 6000, batch: Batch = 64, every: Every = 3, seed: Seed = 0, threads: Threads = 2,
 ) -> None:  # fmt: skip
     """Train the built-in VLA on demonstrations and write weights and model card."""
@@ -71,8 +73,8 @@ def train_vla(
     profile = config.load(config.RobotProfile, robot)
     path = out or path_of('vla', profile.name)
     tasks, method = [config.load(config.Task, name) for name in task if evaluation], config.load(config.Method, 'rlt')
-    plan = VlaTraining(steps=steps, batch=batch, every=every, seed=seed)
-    run(profile, tasks, method, dataset, path, plan, threads)
+    plan = VlaTraining(steps=steps, batch=batch, every=every, learning_rate=learning_rate, seed=seed)
+    run(profile, tasks, method, dataset, path, plan, threads, start)
     Console().print(f'{path}, card: {path.with_suffix(".md")}')
 
 

@@ -18,7 +18,7 @@ def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episod
     profile = world.profile
     world.reset()
     operator, command = Teleoperation(world, random, detours=True), world.position.copy()
-    names = ('images', 'position', 'velocity', 'command', 'action', 'tip', 'critical')
+    names = ('images', 'position', 'velocity', 'command', 'action', 'tip', 'critical', 'straying')
     rows: dict[str, list] = {name: [] for name in names}
     success, critical, tick = False, world.rack is None, 0
     while not success and tick < LONGEST[task.setting] * profile.control_rate:
@@ -29,8 +29,10 @@ def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episod
             rows['command'].append(command)
             rows['tip'].append(world.tip_in_socket())
             rows['critical'].append(critical := critical or world.critical())
+            rows['straying'].append(False)
             rows['action'].append([])
         command = operator.command()
+        rows['straying'][-1] |= operator.straying
         rows['action'][-1].append(command)
         world.step(command, 1.0 / profile.control_rate)
         tick, success = tick + 1, world.success()
@@ -44,6 +46,7 @@ def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episod
         action=np.array(rows['action']),
         tip_in_socket=np.array(rows['tip']),
         critical=np.array(rows['critical']),
+        straying=np.array(rows['straying']),
         instruction=task.instruction,
         success=success,
     )

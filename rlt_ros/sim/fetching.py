@@ -1,21 +1,34 @@
 """The scripted person's way from an empty hand to the part above the socket: a little off, and again if it slips.
 
-Demonstrations have detours: who learns from straight ways alone never sees how to come back to them.
+Demonstrations have detours: who learns from straight ways alone never sees how to come back to them. They are small
+where the hand is near the part, and nobody learns to take them (`Teleoperation.straying`).
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from rlt_ros.sim.world import World, down, yaw_of
 
-AIM_ERROR, YAW_ERROR = 1.8e-3, 0.04  # m, rad: standard deviation of the first grasp
+AIM_ERROR, YAW_ERROR = 1.0e-3, 0.03  # m, rad: standard deviation of the first grasp
 AIM_SHRINK = 0.6  # per retry
 ABOVE, LIFT = 0.03, 0.05  # m over the part before and after the grasp
 SPEEDS = {'reach': 0.07, 'lower': 0.04, 'close': 0.0, 'raise': 0.05, 'carry': 0.07}  # m/s
 TURNING, GRIPPING = 0.012, 0.0002  # rad, m per tick
 WAIT = 20  # ticks for the fingers to close
-DETOURS, DETOUR_ACROSS, DETOUR_UP, DETOUR_YAW = 2, 0.012, 0.03, 0.1  # at most on each way; m, m, rad off its end
-PASSED = 0.006  # m from a detour's point, from where on the way goes on
+DETOURS = 2  # at most on each way
+FAR, NEAR = (0.012, 0.03, 0.1), (0.005, 0.02, 0.06)  # off a way's end: m across and m up, rad; how far detours go
+BEGIN = 0.2, 3.0  # of the distance across: so near to its end the hand leaves a way
+PASSED = 0.5  # of the distance across: so near to a detour's point the hand comes back
 TREMOR = 4e-5  # m per tick, filtered
+
+
+@dataclass(frozen=True)
+class Detour:
+    position: np.ndarray  # (3,) m
+    yaw: float  # rad
+    begin: float  # m from the way's end
+    passed: float  # m from the position
 
 
 class Fetching:
@@ -24,7 +37,8 @@ class Fetching:
     def __init__(self, world: World, random: np.random.Generator, detours: bool = False):
         self.world, self.random, self.task = world, random, world.task
         self.most_detours = DETOURS if detours else 0
-        self.detours: list[tuple[np.ndarray, float]] = []  # on the way to the goal, and the yaw there
+        self.detours: list[Detour] = []
+        self.straying = False  # on the way to a detour, which is not the way to go
         self.dt = 1.0 / world.profile.control_rate
         self.arm = world.kinematics.arms[world.tool_arm]
         self.part = world.kinematics.slices[world.tool_arm]
@@ -43,7 +57,7 @@ class Fetching:
         self.goal = self.world.rack.part + self.random.normal(0, AIM_ERROR * error, 3)
         self.goal_yaw = self.world.rack.yaw + self.random.normal(0, YAW_ERROR * error)
         self.open = self.opening
-        self._set_out('reach', self.goal + [0, 0, ABOVE], self.goal_yaw)
+        self._set_out('reach', self.goal + [0, 0, ABOVE], self.goal_yaw, FAR)
 
     def command(self) -> np.ndarray:
         """The next joint command (D,), rad (grippers: m)."""
@@ -67,30 +81,37 @@ class Fetching:
     def _next(self, phase: str) -> None:
         self.phase, self.tick = phase, 0
 
-    def _set_out(self, phase: str, goal: np.ndarray, yaw: float) -> None:
-        """Begin a long way, which may have detours."""
+    def _set_out(self, phase: str, goal: np.ndarray, yaw: float, extent: tuple[float, float, float]) -> None:
+        """Begin a way that may have detours."""
         self._next(phase)
-        draw, count = self.random, self.random.integers(self.most_detours + 1)
+        draw, (across, up, turn) = self.random, extent
         self.detours = [
-            (goal + [*draw.normal(0, DETOUR_ACROSS, 2), draw.uniform(0, DETOUR_UP)], yaw + draw.normal(0, DETOUR_YAW))
-            for _ in range(count)
-        ]
+            Detour(
+                goal + [*draw.normal(0, across, 2), draw.uniform(0, up)], yaw + draw.normal(0, turn),
+                draw.uniform(*BEGIN) * across, PASSED * across,
+            )
+            for _ in range(draw.integers(self.most_detours + 1))
+        ]  # fmt: skip
 
     def _travel(self, goal: np.ndarray, yaw: float) -> bool:
-        """A step of a long way; whether its end is reached."""
-        if not self.detours:
+        """A step of such a way; whether its end is reached."""
+        if self.detours and np.linalg.norm(goal - self.position) < self.detours[0].begin:
+            self.straying = True
+        if not self.straying:
             return self._go(goal, yaw)
-        self._go(*self.detours[0])
-        if np.linalg.norm(self.detours[0][0] - self.position) < PASSED:
+        detour = self.detours[0]
+        self._go(detour.position, detour.yaw)
+        if np.linalg.norm(detour.position - self.position) < detour.passed:
             self.detours.pop(0)
+            self.straying = False
         return False
 
     def _reach(self) -> None:
         if self._travel(self.goal + [0, 0, ABOVE], self.goal_yaw):
-            self._next('lower')
+            self._set_out('lower', self.goal, self.goal_yaw, NEAR)
 
     def _lower(self) -> None:
-        if self._go(self.goal, self.goal_yaw):
+        if self._travel(self.goal, self.goal_yaw):
             self._next('close')
 
     def _close(self) -> None:
@@ -109,7 +130,7 @@ class Fetching:
         above = [*draw(-task.start_across, task.start_across, 2), task.start_height + task.tip]
         self.goal = world.socket_position + above
         self.goal_yaw = world.socket_yaw + draw(-task.start_yaw, task.start_yaw)
-        self._set_out('carry', self.goal, self.goal_yaw)
+        self._set_out('carry', self.goal, self.goal_yaw, FAR)
 
     def _carry(self) -> None:
         self._travel(self.goal, self.goal_yaw)

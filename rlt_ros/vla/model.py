@@ -1,7 +1,8 @@
 """The built-in VLA: images, instruction and proprioception to a chunk of actions, small enough for one CPU core.
 
 A convolutional stem makes 6 x 6 tokens per camera, a transformer mixes them with the instruction and the robot's state
-(the prefix), and a flow-matching expert that attends to the prefix denoises the chunk.
+(the prefix), and a flow-matching expert that attends to the prefix denoises the chunk. How large the chunk is, is told
+apart first: long ways and the last millimetre have the same share of the expert's precision.
 """
 
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from rlt_ros.vla.language import VOCABULARY, WORDS
 from rlt_ros.vla.layers import Block, fourier
 
 GOAL_SIZE = 4  # tool position and yaw
+LONGEST_LOG_SPAN = 5.0
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,14 @@ class BuiltinVla(nn.Module):
         self.state = nn.Sequential(nn.Linear(sizes.proprioception, d), nn.GELU(), nn.Linear(d, d))
         self.prefix_blocks = nn.ModuleList([Block(d, sizes.heads) for _ in range(sizes.prefix_layers)])
         self.prefix_norm = nn.LayerNorm(d)
-        # hindsight: where the tool will be at success, relative to now; trains the prefix, unused at run time
+        # hindsight: where the tool will be at success, relative to now (trains the prefix, unused at run time), and how
+        # far the chunk goes
         self.goal_query = nn.Parameter(0.02 * torch.randn(1, 1, d))
         self.goal_block = Block(d, sizes.heads, cross=True)
         self.goal_head = nn.Linear(d, GOAL_SIZE)
+        self.span_head = nn.Linear(d, 1)
+        nn.init.zeros_(self.span_head.weight)
+        nn.init.zeros_(self.span_head.bias)
         group = sizes.steps_per_token * sizes.action_dim
         self.noisy = nn.Linear(group, d)
         self.step_place = nn.Parameter(0.02 * torch.randn(sizes.horizon // sizes.steps_per_token, d))
@@ -83,17 +89,23 @@ class BuiltinVla(nn.Module):
             x = block(x)
         return self.prefix_norm(x[:, : self.sizes.tokens])
 
-    def goal(self, prefix: Tensor) -> Tensor:
-        """Predicted pose change to success (B, GOAL_SIZE), in the units of the training targets."""
+    def foresight(self, prefix: Tensor) -> tuple[Tensor, Tensor]:
+        """Predicted pose change to success (B, GOAL_SIZE), in the units of the training targets, and log span (B,)."""
         query = self.goal_query.expand(len(prefix), -1, -1)
-        return self.goal_head(self.goal_block(query, self.goal_block.cross_attention.project(prefix)))[:, 0]
+        seen = self.goal_block(query, self.goal_block.cross_attention.project(prefix))[:, 0]
+        return self.goal_head(seen), self.span_head(seen)[:, 0]
+
+    @staticmethod
+    def span(log_span: Tensor) -> Tensor:
+        """What the expert's chunks are multiplied by (B, 1, 1), 1 or more."""
+        return log_span.float().clamp(0.0, LONGEST_LOG_SPAN).exp()[:, None, None]
 
     def context(self, prefix: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Keys and values of the prefix for each expert layer."""
         return [block.cross_attention.project(prefix) for block in self.expert_blocks]
 
     def velocity(self, context: list[tuple[Tensor, Tensor]], noisy: Tensor, t: Tensor) -> Tensor:
-        """Flow (B, H, D) that carries noise at t = 0 to actions at t = 1, at noisy (B, H, D) and t (B,).
+        """Flow (B, H, D) that carries noise at t = 0 to actions by their span at t = 1, at noisy (B, H, D) and t (B,).
 
         B may be a multiple of the context's: samples of one context follow each other.
         """
@@ -106,8 +118,8 @@ class BuiltinVla(nn.Module):
 
     def sample(self, prefix: Tensor, noise: Tensor, steps: int = 5) -> Tensor:
         """Chunks (B, H, D), standardised, from noise (B, H, D) by Euler steps."""
-        context, x = self.context(prefix), noise
+        context, x, (_, log_span) = self.context(prefix), noise, self.foresight(prefix)
         for i in range(steps):
             t = torch.full((len(x),), i / steps, dtype=x.dtype, device=x.device)
             x = x + self.velocity(context, x, t) / steps
-        return x
+        return x * self.span(log_span)

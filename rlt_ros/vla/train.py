@@ -6,10 +6,10 @@ import time
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from rlt_ros.config import RobotProfile
 from rlt_ros.control.kinematics import Kinematics
+from rlt_ros.errors import UserError
 from rlt_ros.vla import normalisation as units
 from rlt_ros.vla.examples import Examples, home
 from rlt_ros.vla.model import BuiltinVla, VlaSizes
@@ -65,13 +65,21 @@ def prepare(profile: RobotProfile, examples: Examples) -> tuple[VlaSizes, units.
 
 
 def train(
-    profile: RobotProfile, examples: Examples, plan: VlaTraining, report: Callable[[int, dict], None]
+    profile: RobotProfile, examples: Examples, plan: VlaTraining, report: Callable[[int, dict], None],
+    start: BuiltinVla | None = None,
 ) -> tuple[BuiltinVla, units.Normalisation, list[dict]]:
-    """Train from scratch; `report(step, losses)` is called every step. Returns network, units and the curve."""
+    """Train from scratch, or on from a network that is there; `report(step, losses)` is called every step.
+
+    Returns network, units and the curve. Raises UserError where the network to start from has other sizes.
+    """
     torch.manual_seed(plan.seed)
     torch.set_flush_denormal(True)
     sizes, unit = prepare(profile, examples)
     model, averaged = BuiltinVla(sizes), BuiltinVla(sizes)
+    if start is not None:
+        if start.sizes != sizes:
+            raise UserError(f'the VLA to start from has sizes {start.sizes}, the demonstrations need {sizes}')
+        model.load_state_dict(start.state_dict())
     averaged.load_state_dict(model.state_dict())
     model = model.to(memory_format=torch.channels_last)
     data = tensors(examples, unit, sizes)
@@ -103,16 +111,15 @@ def train(
 def tensors(examples: Examples, unit: units.Normalisation, sizes: VlaSizes) -> dict[str, torch.Tensor]:
     """Examples in the network's units."""
     chunks = ((examples.deltas / unit.scale - unit.chunk_mean) / unit.chunk_deviation).astype(np.float32)
-    spread = np.ones((2, *chunks.shape[1:]), np.float32)  # of the critical phase, and of the way to it
-    if not examples.critical.all():
-        spread[1] = np.maximum(1.0, np.sqrt((chunks[~examples.critical] ** 2).mean(0)))
+    squares = (chunks**2).mean(-1)
+    size = np.sqrt((squares * examples.known).sum(-1) / np.maximum(examples.known.sum(-1), 1))
     return {
         'images': torch.from_numpy(examples.images),
         'words': torch.from_numpy(examples.words),
         'state': torch.from_numpy(unit.proprioception(examples.features)[:, : sizes.proprioception]),
         'chunk': torch.from_numpy(chunks),
-        'is_approach': torch.from_numpy(~examples.critical).long(),
-        'spread': torch.from_numpy(spread),
+        'known': torch.from_numpy(examples.known),
+        'log_span': torch.from_numpy(np.log(np.maximum(size, 1.0)).astype(np.float32)),
         'goal': torch.from_numpy(examples.goal),
     }
 
@@ -133,19 +140,16 @@ def shifted(images: torch.Tensor, most: int) -> torch.Tensor:
 def losses(
     model: BuiltinVla, data: dict[str, torch.Tensor], rows: torch.Tensor, noises: int, state_noise: float, shift: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Flow-matching loss and hindsight loss of some rows.
-
-    Errors count in proportion to how much chunks of their phase differ: else the long way to the critical phase, which
-    is many of its units, would be all that is learned.
-    """
+    """Flow-matching loss and hindsight loss of some rows; steps that are not known do not count."""
     state = data['state'][rows]
     state = state + state_noise * torch.randn_like(state)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         prefix = model.prefix(shifted(data['images'][rows], shift), data['words'][rows], state)
-        goal = model.goal(prefix)
-        target = data['chunk'][rows].repeat_interleave(noises, 0)
+        goal, log_span = model.foresight(prefix)
+        target = (data['chunk'][rows] / model.span(log_span.detach())).repeat_interleave(noises, 0)
         noise, t = torch.randn_like(target), torch.rand(len(target))
         velocity = model.velocity(model.context(prefix), noise + (target - noise) * t[:, None, None], t)
-    spread = data['spread'][data['is_approach'][rows]].repeat_interleave(noises, 0)
-    flow = F.mse_loss(velocity.float() / spread, (target - noise) / spread)
-    return flow, (goal.float() - data['goal'][rows]).square().clamp(max=GOAL_CLAMP).mean()
+    known = data['known'][rows].repeat_interleave(noises, 0)
+    flow = (velocity.float() - target + noise)[known].square().mean()
+    missed = (goal.float() - data['goal'][rows]).square().clamp(max=GOAL_CLAMP).mean()
+    return flow, missed + (log_span.float() - data['log_span'][rows]).square().mean()

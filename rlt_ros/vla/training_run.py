@@ -26,7 +26,7 @@ EVALUATION_SEED = [0, 5]  # starts that no demonstration was recorded from
 
 def run(
     profile: RobotProfile, tasks: list[Task], method: Method, datasets: list[Path], out: Path, plan: VlaTraining,
-    threads: int,
+    threads: int, start: Path | None = None,
 ) -> dict:  # fmt: skip
     """Train, save, probe and write the card; returns the card's new facts."""
     torch.set_num_threads(threads)
@@ -40,7 +40,7 @@ def run(
         def report(step: int, point: dict) -> None:
             bars.update(bar, completed=step, note=f'flow {point["flow"]:.3f}, goal {point["goal"]:.3f}')
 
-        model, unit, curve = train(profile, examples, plan, report)
+        model, unit, curve = train(profile, examples, plan, report, start and weights.load(start, profile)[0])
         sha256 = weights.save(out, model, unit, profile.name, examples.instructions)
         some = examples.chosen(np.flatnonzero(examples.critical)[::PROBE_EVERY])  # not a copy of all in between
         bar = bars.add_task('probing the prefix', total=len(some.images), note='')

@@ -33,7 +33,7 @@ def made_up_examples(tip: np.ndarray, episode: np.ndarray) -> Examples:
         images=np.zeros((count, 0)), words=np.zeros((count, 0)), features=np.zeros((count, 19), np.float32),
         deltas=(np.repeat(tip[:, None, :1], 10, 1) * np.ones(D) + random.normal(0, 1e-4, (count, 10, D))),
         goal=np.zeros((count, GOAL_SIZE), np.float32), tip_in_socket=tip.astype(np.float32), episode=episode,
-        critical=np.ones(count, bool), instructions=[],
+        critical=np.ones(count, bool), known=np.ones((count, 10), bool), instructions=[],
     )  # fmt: skip
 
 
