@@ -9,9 +9,10 @@ from rlt_ros.config import RobotProfile
 from rlt_ros.token import weights as token_weights
 from rlt_ros.token.model import RlToken, TokenSizes
 from rlt_ros.vla import weights as vla_weights
-from rlt_ros.vla.model import GOAL_SIZE, BuiltinVla, VlaSizes
+from rlt_ros.vla.model import BuiltinVla, VlaSizes
 from rlt_ros.vla.normalisation import Normalisation
 from rlt_ros.vla.proprioception import POSE_PER_ARM, VELOCITY_PER_ARM
+from rlt_ros.vla.trunk import GOAL_SIZE
 
 
 def vla(profile: RobotProfile, horizon: int = 20, seed: int = 0) -> tuple[BuiltinVla, Normalisation]:

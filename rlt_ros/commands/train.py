@@ -13,11 +13,16 @@ Dataset = Annotated[list[Path], typer.Option(help='folder of demonstrations; may
 Every = Annotated[int, typer.Option(min=1, max=50, help='every so manieth observation is learned from')]
 TASKS = [f'{name}{setting}' for name in ('ethernet', 'charger', 'zip_tie', 'screw') for setting in ('', '_full')]
 EPISODES = {'critical': 500, 'full': 200}
-ALL = [Path('datasets', name) for name in TASKS]
+CRITICAL, FULL = TASKS[::2], TASKS[1::2]
+PHASES, WHOLE = ([Path('datasets', name) for name in names] for names in (CRITICAL, FULL))
 Out = Annotated[Path | None, typer.Option(help="weights file; default: the robot's own in weights/")]
 Steps = Annotated[int, typer.Option(min=50, help='gradient steps')]
 Batch = Annotated[int, typer.Option(min=4, max=1024, help='observations per step')]
 Seed = Annotated[int, typer.Option(min=0)]
+Evaluated = Annotated[
+    list[str], typer.Option(help='task to evaluate, name or path; may be given several times')
+]
+Evaluation = Annotated[bool, typer.Option(help='evaluate in the simulator afterwards, for the card')]
 Threads = Annotated[int, typer.Option(min=1, max=64, help='processor threads')]
 
 
@@ -25,6 +30,7 @@ def add(app: typer.Typer) -> None:
     app.command()(collect)
     group = typer.Typer(no_args_is_help=True, help='Train the models that stay frozen on the robot.')
     group.command('vla')(train_vla)
+    group.command('approach')(train_approach)
     group.command('token')(train_token)
     app.add_typer(group, name='train')
 
@@ -57,12 +63,9 @@ def collect(
 
 
 def train_vla(
-    dataset: Dataset = ALL, robot: Robot = 'bimanual',
-    task: Annotated[list[str], typer.Option(help='task to evaluate, name or path; may be given several times')] = TASKS,
-    evaluation: Annotated[bool, typer.Option(help='evaluate in the simulator afterwards, for the card')] = True,
-    start: Annotated[Path | None, typer.Option(help='weights to train on from; default: from scratch')] = None,
-    learning_rate: Annotated[float, typer.Option(min=0, max=0.1, help='at its highest')] = 1e-3,
-    out: Out = None, steps: Steps = 6000, batch: Batch = 64, every: Every = 3, seed: Seed = 0, threads: Threads = 2,
+    dataset: Dataset = PHASES, robot: Robot = 'bimanual', task: Evaluated = CRITICAL,
+    evaluation: Evaluation = True, out: Out = None,
+    steps: Steps = 6000, batch: Batch = 64, every: Every = 3, seed: Seed = 0, threads: Threads = 2,
 ) -> None:  # fmt: skip
     """Train the built-in VLA on demonstrations and write weights and model card."""
     from rlt_ros import config
@@ -73,13 +76,37 @@ def train_vla(
     profile = config.load(config.RobotProfile, robot)
     path = out or path_of('vla', profile.name)
     tasks, method = [config.load(config.Task, name) for name in task if evaluation], config.load(config.Method, 'rlt')
-    plan = VlaTraining(steps=steps, batch=batch, every=every, learning_rate=learning_rate, seed=seed)
-    run(profile, tasks, method, dataset, path, plan, threads, start)
+    plan = VlaTraining(steps=steps, batch=batch, every=every, seed=seed)
+    run(profile, tasks, method, dataset, path, plan, threads)
     Console().print(f'{path}, card: {path.with_suffix(".md")}')
 
 
+def train_approach(
+    dataset: Dataset = WHOLE, robot: Robot = 'bimanual', task: Evaluated = FULL,
+    evaluation: Evaluation = True,
+    vla: Annotated[Path | None, typer.Option(help="the VLA's weights; default: the robot's own")] = None,
+    out: Annotated[Path | None, typer.Option(help='weights file; default: the one that is read')] = None,
+    steps: Steps = 6000, batch: Batch = 64, every: Every = 3, seed: Seed = 0, threads: Threads = 2,
+) -> None:  # fmt: skip
+    """Teach a trained VLA the way to the critical phase (to fetch the part), on demonstrations of full tasks.
+
+    What it does in the critical phase stays as it is. The file changes, so that the token is to be trained anew.
+    """
+    from rlt_ros import config
+    from rlt_ros.vla.train import VlaTraining
+    from rlt_ros.vla.training_run import run_approach
+    from rlt_ros.weights_files import path_of
+
+    profile = config.load(config.RobotProfile, robot)
+    source = vla or path_of('vla', profile.name)
+    tasks, method = [config.load(config.Task, name) for name in task if evaluation], config.load(config.Method, 'rlt')
+    plan = VlaTraining(steps=steps, batch=batch, every=every, seed=seed)
+    run_approach(profile, tasks, method, dataset, source, out or source, plan, threads)
+    Console().print(f'{out or source}, card: {(out or source).with_suffix(".md")}')
+
+
 def train_token(
-    dataset: Dataset = ALL, robot: Robot = 'bimanual', out: Out = None,
+    dataset: Dataset = PHASES, robot: Robot = 'bimanual', out: Out = None,
     vla: Annotated[Path | None, typer.Option(help="the VLA's weights; default: the robot's own")] = None,
     steps: Steps = 4000, batch: Batch = 24, every: Every = 6, seed: Seed = 0, threads: Threads = 2,
     context_dropout: Annotated[

@@ -19,6 +19,7 @@ WAIT = 20  # ticks for the fingers to close
 DETOURS = 2  # at most on each way
 FAR, NEAR = (0.012, 0.03, 0.1), (0.005, 0.02, 0.06)  # off a way's end: m across and m up, rad; how far detours go
 BEGIN = 0.2, 3.0  # of the distance across: so near to its end the hand leaves a way
+MISSES, MISSED_BY = 0.3, (0.005, 0.012)  # share of first grasps beside the part, m
 PASSED = 0.5  # of the distance across: so near to a detour's point the hand comes back
 TREMOR = 4e-5  # m per tick, filtered
 
@@ -38,7 +39,7 @@ class Fetching:
         self.world, self.random, self.task = world, random, world.task
         self.most_detours = DETOURS if detours else 0
         self.detours: list[Detour] = []
-        self.straying = False  # on the way to a detour, which is not the way to go
+        self.away = self.missing = False  # on the way to a detour; on the way to a grasp beside the part
         self.dt = 1.0 / world.profile.control_rate
         self.arm = world.kinematics.arms[world.tool_arm]
         self.part = world.kinematics.slices[world.tool_arm]
@@ -58,6 +59,11 @@ class Fetching:
         self.goal_yaw = self.world.rack.yaw + self.random.normal(0, YAW_ERROR * error)
         self.open = self.opening
         self._set_out('reach', self.goal + [0, 0, ABOVE], self.goal_yaw, FAR)
+
+    @property
+    def straying(self) -> bool:
+        """Whether the last command led where nobody should go."""
+        return self.away or self.missing
 
     def command(self) -> np.ndarray:
         """The next joint command (D,), rad (grippers: m)."""
@@ -96,18 +102,21 @@ class Fetching:
     def _travel(self, goal: np.ndarray, yaw: float) -> bool:
         """A step of such a way; whether its end is reached."""
         if self.detours and np.linalg.norm(goal - self.position) < self.detours[0].begin:
-            self.straying = True
-        if not self.straying:
+            self.away = True
+        if not self.away:
             return self._go(goal, yaw)
         detour = self.detours[0]
         self._go(detour.position, detour.yaw)
         if np.linalg.norm(detour.position - self.position) < detour.passed:
             self.detours.pop(0)
-            self.straying = False
+            self.away = False
         return False
 
     def _reach(self) -> None:
         if self._travel(self.goal + [0, 0, ABOVE], self.goal_yaw):
+            if self.most_detours and self.tries == 0 and self.random.random() < MISSES:
+                self.missing, way = True, self.random.uniform(-np.pi, np.pi)
+                self.goal = self.goal + self.random.uniform(*MISSED_BY) * np.array([np.cos(way), np.sin(way), 0])
             self._set_out('lower', self.goal, self.goal_yaw, NEAR)
 
     def _lower(self) -> None:
@@ -117,6 +126,7 @@ class Fetching:
     def _close(self) -> None:
         self.open = max(self.closed, self.open - GRIPPING)
         if self.open == self.closed and self.tick > WAIT + (self.opening - self.closed) / GRIPPING:
+            self.missing = False
             self._next('raise')
 
     def _raise(self) -> None:

@@ -16,8 +16,8 @@ from rlt_ros.token.train import TokenTraining, losses, objective, prefixes, stan
 from rlt_ros.token.tuning import Tuning
 from rlt_ros.vla.examples import Examples, from_episode, home
 from rlt_ros.vla.language import tokenize
-from rlt_ros.vla.model import GOAL_SIZE
 from rlt_ros.vla.proprioception import Proprioception
+from rlt_ros.vla.trunk import GOAL_SIZE
 
 torch.set_num_threads(1)
 ROBOT = load(RobotProfile, 'single_arm')

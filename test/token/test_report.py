@@ -19,7 +19,7 @@ from rlt_ros.token.report import Seen, build
 from rlt_ros.token.train import TokenTraining, standardise, train
 from rlt_ros.vla.builtin import BuiltinBackend
 from rlt_ros.vla.examples import Examples
-from rlt_ros.vla.model import GOAL_SIZE
+from rlt_ros.vla.trunk import GOAL_SIZE
 
 torch.set_num_threads(1)
 ROBOT = load(RobotProfile, 'single_arm')
@@ -207,10 +207,10 @@ def test_the_policy_layer_is_what_the_last_step_of_the_expert_reads_its_velocity
     vla, _ = tiny_weights.vla(ROBOT)
     prefix = torch.randn(3, vla.sizes.tokens, vla.sizes.width)
     hidden = policy_layer(vla, prefix)
-    assert hidden.shape == (3, vla.sizes.width) and not vla.velocity_head._forward_pre_hooks
+    assert hidden.shape == (3, vla.sizes.width) and not vla.expert.head._forward_pre_hooks
     noise = torch.randn(3, vla.sizes.horizon, vla.sizes.action_dim, generator=torch.Generator().manual_seed(0))
     seen = []
-    vla.velocity_head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    vla.expert.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     vla.sample(prefix, noise)
     torch.testing.assert_close(hidden, seen[4].mean(1))
 

@@ -18,7 +18,7 @@ from rlt_ros.vla.builtin import BuiltinBackend, Look
 from rlt_ros.vla.examples import APPROACH_UNITS, GOAL_UNIT, Examples, from_episode, goal_rows, home, load_examples
 from rlt_ros.vla.language import VOCABULARY, WORDS, tokenize
 from rlt_ros.vla.proprioception import Proprioception
-from rlt_ros.vla.train import Rows, VlaTraining, prepare, tensors, train
+from rlt_ros.vla.train import VlaTraining, prepare, train
 
 torch.set_num_threads(1)
 ROBOT, TWO_ARMS = load(RobotProfile, 'single_arm'), load(RobotProfile, 'bimanual')
@@ -61,27 +61,6 @@ def test_units_are_those_of_the_examples() -> None:
     assert np.abs(unit.proprioception(np.full(40, 1e9))).max() == normalisation.CLIP
     still = normalisation.fit(ROBOT, np.zeros((5, 40)), np.full(40, 0.01), np.zeros((5, 10, D)))
     assert np.isfinite(still.proprioception(np.zeros(40))).all() and (still.scale > 0).all(), 'joints that never move'
-
-
-def test_the_way_to_the_critical_phase_is_learned_but_sets_no_units() -> None:
-    examples = synthetic_examples(400, 20)
-    examples.critical = np.arange(400) % 2 == 0
-    examples.deltas[~examples.critical] *= 10
-    examples.features[~examples.critical] += 0.1
-    examples.deltas[examples.critical, :, -1] = 0.0  # the gripper, say
-    sizes, unit = prepare(ROBOT, examples)
-    _, alone = prepare(ROBOT, examples.chosen(examples.critical))
-    for name in ('scale', 'deviation', 'chunk_mean'):
-        np.testing.assert_array_equal(getattr(unit, name), getattr(alone, name))
-    np.testing.assert_array_equal(unit.chunk_deviation[:, :-1], alone.chunk_deviation[:, :-1])
-    moved = examples.deltas[~examples.held_out & ~examples.critical, -1, -1] / unit.scale[-1]
-    np.testing.assert_allclose(unit.chunk_deviation[-1, -1], np.sqrt((moved**2).mean()), rtol=1e-5)
-    data = tensors(examples, unit, sizes)
-    size = data['chunk'].square().mean((1, 2)).sqrt()
-    torch.testing.assert_close(data['log_span'], size.clamp(min=1.0).log())
-    assert data['log_span'][~torch.from_numpy(examples.critical)].min() > 1.0
-    rows = Rows(examples, ~examples.held_out, 0.25).draw(64, torch.Generator().manual_seed(0)).numpy()
-    assert examples.critical[rows].sum() == 48 and not examples.held_out[rows].any()
 
 
 def test_training_examples_of_a_demonstration() -> None:
@@ -133,26 +112,6 @@ def test_nothing_is_learned_of_where_the_person_strays(tmp_path: Path) -> None:
     writer.close()
     examples = load_examples([tmp_path / 'set'], ROBOT, horizon=5)
     assert len(examples.images) == 70 and examples.known[:, 0].all()
-
-
-def test_how_large_chunks_are_is_told_apart_from_their_shape() -> None:
-    vla, _ = tiny_weights.vla(ROBOT)
-    prefix, noise = torch.randn(2, vla.sizes.tokens, vla.sizes.width), torch.randn(2, vla.sizes.horizon, D)
-    chunk = vla.sample(prefix, noise)
-    torch.nn.init.constant_(vla.span_head.bias, 2.0)
-    torch.testing.assert_close(vla.sample(prefix, noise), chunk * np.exp(2.0))
-    torch.nn.init.constant_(vla.span_head.bias, -2.0)
-    torch.testing.assert_close(vla.sample(prefix, noise), chunk, msg='never smaller than the units of the last mm')
-
-
-def test_training_goes_on_from_weights_of_the_same_sizes() -> None:
-    examples, plan = synthetic_examples(), VlaTraining(steps=1, batch=8, learning_rate=1e-9)
-    start = train(ROBOT, examples, VlaTraining(steps=1, batch=8, seed=1), lambda *_: None)[0]
-    model = train(ROBOT, examples, plan, lambda *_: None, start)[0]
-    for value, before in zip(model.parameters(), start.parameters(), strict=True):
-        torch.testing.assert_close(value, before)
-    with pytest.raises(UserError, match='the VLA to start from has sizes'):
-        train(ROBOT, examples, plan, lambda *_: None, tiny_weights.vla(ROBOT)[0])
 
 
 def test_it_learns_what_the_pictures_ask_for(tmp_path: Path) -> None:
