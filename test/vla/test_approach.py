@@ -58,7 +58,8 @@ def test_it_is_learned_and_the_critical_phase_stays_as_it_is(tmp_path: Path, exa
 
     before, critical = reference(network)
     turn = turns(network, unit, examples, lambda *_: None)
-    curve = train(network, unit, examples, turn, VlaTraining(steps=300, batch=16, learning_rate=2e-3), lambda step, _: told.append(step))
+    plan = VlaTraining(steps=300, batch=16, learning_rate=2e-3)
+    curve = train(network, unit, examples, turn, plan, lambda step, _: told.append(step))
     assert told == list(range(1, 301)) and [point['step'] for point in curve] == [100, 200, 300]
     assert not any(parameter.requires_grad for parameter in network.approach.parameters())
     prefix, chunk = reference(network)
