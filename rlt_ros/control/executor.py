@@ -11,7 +11,7 @@ from rlt_ros.control.safety_filter import FLAGS, SafetyFilter
 from rlt_ros.rl.transitions import Seen, TransitionBuilder
 
 ACTING = ('approach', 'critical')
-LIMIT = 3.0  # normalised; no chunk goes further from where the robot stands
+LIMIT, APPROACH_LIMIT = 3.0, 40.0  # normalised; no chunk goes further from where the robot stands
 SETTLE = 5  # ticks of standstill that are commanded after a motion, before nothing is
 
 
@@ -107,7 +107,8 @@ class Executor:
             action = action + self.noise * self.random.standard_normal(len(action)).astype(np.float32)
         if not np.isfinite(action).all():
             return self._invalid()
-        targets = lambda a: seen.position + np.clip(a, -LIMIT, LIMIT).astype(np.float64) * self.scale  # noqa: E731
+        limit = LIMIT if self.phase == 'critical' else APPROACH_LIMIT
+        targets = lambda a: seen.position + np.clip(a, -limit, limit).astype(np.float64) * self.scale  # noqa: E731
         chunk = Chunk(
             episode=episode, sequence=sequence, first_tick=observed + n, source=ACTOR if use_actor else VLA,
             policy_version=self.actor.version if use_actor else 0,

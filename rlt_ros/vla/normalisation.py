@@ -15,7 +15,7 @@ from rlt_ros.vla.proprioception import CLIP
 SCALE_STEPS = 15  # steps of a chunk that set the action scale: what an RL chunk covers
 LEAST_MOTION = 1e-3  # m at the tool: scale of joints that the demonstrations do not move
 LEAST_ANGLE = 1e-2  # rad, for joints without a lever
-REFERENCE_LIMIT = 3.0  # normalised
+REFERENCE_LIMIT = 40.0  # normalised; the way to the critical phase is long in its units
 LEAST_DEVIATION = 0.05  # normalised, of chunks
 
 

@@ -244,6 +244,9 @@ def test_wild_actions_stay_near_the_robot() -> None:
     executor = started('online', actor=Shift(shift=1e30))
     chunk = executor.choose(1, 1, seen(), 0, 0)
     assert np.abs((chunk.action - HOME) / SCALE).max() <= 3.0 + 1e-9
+    for value in (20.0, 1e30):  # the way to the critical phase is longer
+        chunk = started('online', phase='approach').choose(1, 1, seen(value), 0, 0)
+        np.testing.assert_allclose((chunk.action - HOME) / SCALE, min(value, 40.0), rtol=0.01)
 
 
 def test_phases_keep_or_void_what_is_in_flight() -> None:
