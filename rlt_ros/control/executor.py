@@ -9,9 +9,10 @@ from rlt_ros.config import Method, RobotProfile
 from rlt_ros.control.chunks import ACTOR, HOLD, HUMAN, VLA, Chunk, ChunkSchedule, Due
 from rlt_ros.control.safety_filter import FLAGS, SafetyFilter
 from rlt_ros.rl.transitions import Seen, TransitionBuilder
+from rlt_ros.vla.normalisation import REFERENCE_LIMIT
 
 ACTING = ('approach', 'critical')
-LIMIT, APPROACH_LIMIT = 3.0, 40.0  # normalised; no chunk goes further from where the robot stands
+LIMIT = 3.0  # normalised; no chunk of the critical phase goes further from where the robot stands
 SETTLE = 5  # ticks of standstill that are commanded after a motion, before nothing is
 
 
@@ -107,7 +108,7 @@ class Executor:
             action = action + self.noise * self.random.standard_normal(len(action)).astype(np.float32)
         if not np.isfinite(action).all():
             return self._invalid()
-        limit = LIMIT if self.phase == 'critical' else APPROACH_LIMIT
+        limit = LIMIT if self.phase == 'critical' else REFERENCE_LIMIT
         targets = lambda a: seen.position + np.clip(a, -limit, limit).astype(np.float64) * self.scale  # noqa: E731
         chunk = Chunk(
             episode=episode, sequence=sequence, first_tick=observed + n, source=ACTOR if use_actor else VLA,

@@ -10,6 +10,7 @@ import torch
 from rlt_ros.bench.latency import Course, drive, fitted, numbers
 from rlt_ros.bench.lockstep import LockStep, Result
 from rlt_ros.config import Method, RobotProfile, Task, load
+from rlt_ros.errors import UserError
 from rlt_ros.vla.builtin import BuiltinBackend
 
 torch.set_num_threads(1)
@@ -66,3 +67,8 @@ def test_chunks_are_twice_the_delay_as_far_as_the_vla_looks_ahead() -> None:
     assert [(m.delay, m.chunk) for m in (fitted(method, n, 20) for n in (0, 2, 3, 5, 8, 10))] == [
         (0, 4), (2, 4), (3, 6), (5, 10), (8, 12), (10, 10)
     ]  # fmt: skip
+
+
+def test_a_delay_that_the_vla_does_not_look_across_is_refused(course) -> None:
+    with pytest.raises(UserError, match='have 20 steps, method test needs 23 of them: delay 11 . chunk 12'):
+        course(11, blocking=False)
