@@ -1,7 +1,7 @@
 """The scripted person's way from an empty hand to the part above the socket: a little off, and again if it slips.
 
 Demonstrations have detours: who learns from straight ways alone never sees how to come back to them. They are small
-where the hand is near the part, and nobody learns to take them (`Teleoperation.straying`).
+where the hand is near the way's end, and nobody learns to take them (`Teleoperation.straying`).
 """
 
 from dataclasses import dataclass
@@ -13,14 +13,17 @@ from rlt_ros.sim.world import World, down, yaw_of
 AIM_ERROR, YAW_ERROR = 1.0e-3, 0.03  # m, rad: standard deviation of the first grasp
 AIM_SHRINK = 0.6  # per retry
 ABOVE, LIFT = 0.03, 0.05  # m over the part before and after the grasp
-SPEEDS = {'reach': 0.07, 'lower': 0.04, 'close': 0.0, 'raise': 0.05, 'carry': 0.07}  # m/s
+STEEP = 3.0  # how much higher than beside the part the hand comes near it
+SPEEDS = {'reach': 0.07, 'miss': 0.04, 'close': 0.0, 'raise': 0.05, 'carry': 0.07}  # m/s
+SLOW, CREEP = 0.025, 0.12  # m from the end where it slows down; of the speed that is left there
 TURNING, GRIPPING = 0.012, 0.0002  # rad, m per tick
 WAIT = 20  # ticks for the fingers to close
-DETOURS = 2  # at most on each way
-FAR, NEAR = (0.012, 0.03, 0.1), (0.005, 0.02, 0.06)  # off a way's end: m across and m up, rad; how far detours go
-BEGIN = 0.2, 3.0  # of the distance across: so near to its end the hand leaves a way
+DETOURS = 3, 8  # of a way, below the second
+FARTHEST = 0.06  # m from the way's end that detours begin; most of them are nearer
+ACROSS, WIDER = 0.004, 0.2  # m: how far they go aside, and by how much of the distance to the end farther
+HIGHER, ASKEW = 2.0, 6.0  # of that: how far up at most, and rad per m
+PASSED = 0.5  # of that: so near to a detour's point the hand comes back
 MISSES, MISSED_BY = 0.3, (0.005, 0.012)  # share of first grasps beside the part, m
-PASSED = 0.5  # of the distance across: so near to a detour's point the hand comes back
 TREMOR = 4e-5  # m per tick, filtered
 
 
@@ -37,7 +40,7 @@ class Fetching:
 
     def __init__(self, world: World, random: np.random.Generator, detours: bool = False):
         self.world, self.random, self.task = world, random, world.task
-        self.most_detours = DETOURS if detours else 0
+        self.astray = detours
         self.detours: list[Detour] = []
         self.away = self.missing = False  # on the way to a detour; on the way to a grasp beside the part
         self.dt = 1.0 / world.profile.control_rate
@@ -55,10 +58,9 @@ class Fetching:
 
     def _aim(self) -> None:
         error = AIM_SHRINK**self.tries
-        self.goal = self.world.rack.part + self.random.normal(0, AIM_ERROR * error, 3)
-        self.goal_yaw = self.world.rack.yaw + self.random.normal(0, YAW_ERROR * error)
+        goal = self.world.rack.part + self.random.normal(0, AIM_ERROR * error, 3)
         self.open = self.opening
-        self._set_out('reach', self.goal + [0, 0, ABOVE], self.goal_yaw, FAR)
+        self._set_out('reach', goal, self.world.rack.yaw + self.random.normal(0, YAW_ERROR * error))
 
     @property
     def straying(self) -> bool:
@@ -74,11 +76,11 @@ class Fetching:
         self.joints[self.grip] = self.open
         return self.joints.copy()
 
-    def _go(self, goal: np.ndarray, yaw: float) -> bool:
-        """A step towards a pose; whether it is reached."""
+    def _go(self, goal: np.ndarray, yaw: float, left: float | None = None) -> bool:
+        """A step towards a pose; whether it is reached. left: m to the way's end, where that is farther."""
         way = goal - self.position
         distance = float(np.linalg.norm(way))
-        ease = min(1.0, self.tick / 15 + 0.1) * min(1.0, distance / 0.015 + 0.12)
+        ease = min(1.0, self.tick / 15 + 0.1) * min(1.0, (left or distance) / SLOW + CREEP)
         step = SPEEDS[self.phase] * self.pace * self.dt * ease
         self.position = self.position + way / max(distance, 1e-9) * min(distance, step)
         self.yaw += float(np.clip(yaw - self.yaw, -TURNING, TURNING))
@@ -87,24 +89,24 @@ class Fetching:
     def _next(self, phase: str) -> None:
         self.phase, self.tick = phase, 0
 
-    def _set_out(self, phase: str, goal: np.ndarray, yaw: float, extent: tuple[float, float, float]) -> None:
-        """Begin a way that may have detours."""
+    def _set_out(self, phase: str, goal: np.ndarray, yaw: float) -> None:
+        """Begin a way to a pose; it may have detours."""
         self._next(phase)
-        draw, (across, up, turn) = self.random, extent
-        self.detours = [
-            Detour(
-                goal + [*draw.normal(0, across, 2), draw.uniform(0, up)], yaw + draw.normal(0, turn),
-                draw.uniform(*BEGIN) * across, PASSED * across,
-            )
-            for _ in range(draw.integers(self.most_detours + 1))
-        ]  # fmt: skip
+        self.goal, self.goal_yaw, self.detours = goal, yaw, []
+        if self.astray:
+            draw = self.random
+            for begin in np.sort(FARTHEST * draw.random(draw.integers(*DETOURS)) ** 2)[::-1]:
+                wide = ACROSS + WIDER * begin
+                aside = np.array([*draw.normal(0, wide, 2), draw.uniform(0, HIGHER * wide)])
+                self.detours.append(Detour(goal + aside, yaw + draw.normal(0, ASKEW * wide), begin, PASSED * wide))
 
-    def _travel(self, goal: np.ndarray, yaw: float) -> bool:
-        """A step of such a way; whether its end is reached."""
-        if self.detours and np.linalg.norm(goal - self.position) < self.detours[0].begin:
+    def _travel(self, via: np.ndarray) -> bool:
+        """A step of such a way; whether its end is reached. via: where the hand goes meanwhile."""
+        left = float(np.linalg.norm(self.goal - self.position))
+        if self.detours and left < self.detours[0].begin:
             self.away = True
         if not self.away:
-            return self._go(goal, yaw)
+            return self._go(via, self.goal_yaw, left) and left < 5e-4
         detour = self.detours[0]
         self._go(detour.position, detour.yaw)
         if np.linalg.norm(detour.position - self.position) < detour.passed:
@@ -113,14 +115,19 @@ class Fetching:
         return False
 
     def _reach(self) -> None:
-        if self._travel(self.goal + [0, 0, ABOVE], self.goal_yaw):
-            if self.most_detours and self.tries == 0 and self.random.random() < MISSES:
-                self.missing, way = True, self.random.uniform(-np.pi, np.pi)
-                self.goal = self.goal + self.random.uniform(*MISSED_BY) * np.array([np.cos(way), np.sin(way), 0])
-            self._set_out('lower', self.goal, self.goal_yaw, NEAR)
+        """From above: the nearer beside the part, the lower."""
+        across = float(np.linalg.norm((self.goal - self.position)[:2]))
+        if not self._travel(self.goal + [0, 0, min(ABOVE, STEEP * across)]):
+            return
+        self._next('close')
+        if self.astray and self.tries == 0 and self.random.random() < MISSES:
+            way = self.random.uniform(-np.pi, np.pi)
+            self.goal = self.goal + self.random.uniform(*MISSED_BY) * np.array([np.cos(way), np.sin(way), 0])
+            self.missing = True
+            self._next('miss')
 
-    def _lower(self) -> None:
-        if self._travel(self.goal, self.goal_yaw):
+    def _miss(self) -> None:
+        if self._go(self.goal, self.goal_yaw):
             self._next('close')
 
     def _close(self) -> None:
@@ -138,9 +145,8 @@ class Fetching:
             return
         draw, task, world = self.random.uniform, self.task, self.world
         above = [*draw(-task.start_across, task.start_across, 2), task.start_height + task.tip]
-        self.goal = world.socket_position + above
-        self.goal_yaw = world.socket_yaw + draw(-task.start_yaw, task.start_yaw)
-        self._set_out('carry', self.goal, self.goal_yaw, FAR)
+        yaw = world.socket_yaw + draw(-task.start_yaw, task.start_yaw)
+        self._set_out('carry', world.socket_position + above, yaw)
 
     def _carry(self) -> None:
-        self._travel(self.goal, self.goal_yaw)
+        self._travel(self.goal)
