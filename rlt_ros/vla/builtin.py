@@ -14,7 +14,7 @@ from rlt_ros.vla.examples import home
 from rlt_ros.vla.language import tokenize
 from rlt_ros.vla.normalisation import REFERENCE_LIMIT
 from rlt_ros.vla.proprioception import Proprioception
-from rlt_ros.weights_files import file_hash
+from rlt_ros.weights_files import vla_hash
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class BuiltinBackend:
             ) from None
         self.model, self.unit = weights.load(path, profile)
         self.model.to(self.device)
-        self.path, self.hash = path, file_hash(path)
+        self.path, self.hash = path, vla_hash(path)
         self.feel = Proprioception(Kinematics(profile), home(profile))
         there, here = (self.model.sizes.proprioception, len(self.unit.mean)), (self.feel.pose_size, self.feel.size)
         if there != here:

@@ -7,6 +7,7 @@ import pytest
 import tiny_weights
 import torch
 
+from rlt_ros import weights_files
 from rlt_ros.config import RobotProfile, load
 from rlt_ros.vla import weights
 from rlt_ros.vla.approach import Approach
@@ -16,6 +17,7 @@ from rlt_ros.vla.language import tokenize
 from rlt_ros.vla.model import BuiltinVla
 from rlt_ros.vla.normalisation import Normalisation
 from rlt_ros.vla.train import VlaTraining, tensors
+from rlt_ros.weights_files import vla_hash
 
 torch.set_num_threads(1)
 ROBOT = load(RobotProfile, 'single_arm').model_copy(update={'image_size': 32})
@@ -75,6 +77,12 @@ def test_it_is_learned_and_the_critical_phase_stays_as_it_is(tmp_path: Path, exa
     weights.save(path, network, unit, ROBOT.name, ['plug it in'])
     torch.testing.assert_close(reference(weights.load(path, ROBOT)[0])[1], chunk)
     assert weights.instructions(path) == ['plug it in']
+    token = tmp_path / 'token'
+    bare = tmp_path / 'bare'
+    network.approach = None
+    weights.save(bare, network, unit, ROBOT.name, ['plug it in'])
+    tiny_weights.save_token(token, ROBOT, vla_hash(bare))
+    weights_files.check(path, token)
 
 
 def test_what_is_not_known_does_not_count(examples: Examples, vla) -> None:
