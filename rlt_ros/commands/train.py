@@ -41,7 +41,11 @@ def collect(
     episodes: Annotated[int | None, typer.Option(min=1, max=100_000, help='default: 500, of full tasks 200')] = None,
     robot: Robot = 'bimanual',
     seed: Seed = 0,
-) -> None:
+    vla: Annotated[Path | None, typer.Option(
+        help='weights of a VLA to correct in full tasks: it leads for some seconds, then the person takes over; '
+        'default folder: datasets/<task>_corrected'
+    )] = None,
+) -> None:  # fmt: skip
     """Record demonstrations by the scripted teleoperator in the simulator, a data set per task.
 
     Data sets that are there already are kept.
@@ -49,16 +53,21 @@ def collect(
     from rlt_ros import config
     from rlt_ros.data.dataset import is_dataset
     from rlt_ros.sim.collect import collect as record
+    from rlt_ros.vla.backends import open_backend
 
     if out and len(task) > 1:
         raise UserError(f'--out {out} is one folder, for {len(task)} tasks; give one --task, or no --out')
     profile, console = config.load(config.RobotProfile, robot), Console()
-    for its_task in [config.load(config.Task, name) for name in task]:
-        folder = out or Path('datasets', its_task.name)
+    tasks = [config.load(config.Task, name) for name in task]
+    if vla and (critical := [its_task.name for its_task in tasks if its_task.setting == 'critical']):
+        raise UserError(f'--vla {vla} is corrected where a part is fetched; not in: {", ".join(critical)}')
+    for its_task in tasks:
+        folder = out or Path('datasets', f'{its_task.name}_corrected' if vla else its_task.name)
         if not out and is_dataset(folder):
             console.print(f'{folder}: is there already')
             continue
-        result = record(profile, its_task, episodes or EPISODES[its_task.setting], seed, folder)
+        corrected = open_backend(str(vla), profile, its_task) if vla else None
+        result = record(profile, its_task, episodes or EPISODES[its_task.setting], seed, folder, corrected)
         console.print(f'{folder}: {result["episodes"]:.0f} demonstrations, median {result["median_steps"]:.0f} steps')
 
 

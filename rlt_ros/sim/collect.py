@@ -1,23 +1,27 @@
 """Demonstrations by the scripted teleoperator."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from rlt_ros.config import RobotProfile, Task
+from rlt_ros.bench.lockstep import LockStep
+from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.data.dataset import Episode, Writer
 from rlt_ros.data.progress import progress
 from rlt_ros.sim.teleoperation import Teleoperation
 from rlt_ros.sim.world import World
+from rlt_ros.vla.builtin import BuiltinBackend
 
 LONGEST = {'critical': 15.0, 'full': 40.0}  # s, then the person gives up
+LED = 1.5, 6.0  # s that a VLA leads before the person takes over
+CORRECTED = 11  # beside the seed: starts and takeovers of those
 
 
 def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episode:
-    """One demonstration from a fresh start, observed every `stride` ticks."""
+    """One demonstration from where the world is, observed every `stride` ticks."""
     profile = world.profile
-    world.reset()
-    operator, command = Teleoperation(world, random, detours=True), world.position.copy()
+    operator, command = Teleoperation(world, random, detours=True), world.command.copy()
     names = ('images', 'position', 'velocity', 'command', 'action', 'tip', 'critical', 'straying')
     rows: dict[str, list] = {name: [] for name in names}
     success, critical, tick = False, world.rack is None, 0
@@ -52,14 +56,38 @@ def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episod
     )
 
 
-def collect(profile: RobotProfile, task: Task, episodes: int, seed: int, folder: Path) -> dict[str, float]:
-    """Write `episodes` successful demonstrations; those that fail are left out, as people leave them out."""
-    world, random = World(profile, task, seed), np.random.default_rng([seed, 1])
+def fresh(profile: RobotProfile, task: Task, seed: int) -> Iterator[World]:
+    """A world at a new start, again and again."""
+    world = World(profile, task, seed)
+    while True:
+        world.reset()
+        yield world
+
+
+def led(profile: RobotProfile, task: Task, vla: BuiltinBackend, seed: int) -> Iterator[World]:
+    """A world as a VLA leaves it on its way to the critical phase: who demonstrates from there corrects it."""
+    runner = LockStep(profile, task, load(Method, 'rlt'), vla, None, [seed, CORRECTED])
+    random = np.random.default_rng([seed, CORRECTED, 1])
+    while True:
+        enough = random.uniform(*LED) * profile.control_rate
+        runner.episode('evaluation', noise=False, watch=lambda _, tick, last=False: tick > enough)  # noqa: B023
+        yield runner.world
+
+
+def collect(
+    profile: RobotProfile, task: Task, episodes: int, seed: int, folder: Path, vla: BuiltinBackend | None = None
+) -> dict[str, float]:
+    """Write `episodes` successful demonstrations; those that fail are left out, as people leave them out.
+
+    vla: that they correct, in a full task; they begin where it is taken over.
+    """
+    random = np.random.default_rng([seed, 1])
+    worlds = fresh(profile, task, seed) if vla is None else led(profile, task, vla, seed)
     writer, steps, failed = Writer(folder, profile), [], 0
     with progress() as bars:
         bar = bars.add_task(f'demonstrations of {task.name}', total=episodes, note='')
         while len(steps) < episodes:
-            episode = demonstrate(world, random, task)
+            episode = demonstrate(world := next(worlds), random, task)
             if not episode.success:
                 failed += 1
                 continue

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rlt_ros.sim.rack import OPEN
 from rlt_ros.sim.world import World, down, yaw_of
 
 AIM_ERROR, YAW_ERROR = 1.0e-3, 0.03  # m, rad: standard deviation of the first grasp
@@ -36,7 +37,7 @@ class Detour:
 
 
 class Fetching:
-    """Of a world with a rack. Call `command()` once per control tick until the world says `critical()`."""
+    """Of a world with a rack, from wherever the hand is. Call `command()` per tick until the world is `critical()`."""
 
     def __init__(self, world: World, random: np.random.Generator, detours: bool = False):
         self.world, self.random, self.task = world, random, world.task
@@ -52,14 +53,14 @@ class Fetching:
         self.position, rotation = self.arm.tool(self.joints[self.part])
         self.yaw = yaw_of(rotation)
         self.tremor, self.tick, self.tries = np.zeros(3), 0, 0
-        self.opening = self.joints[self.grip]
+        self.open = self.joints[self.grip]
         self.pace = random.uniform(0.85, 1.15)
-        self._aim()
+        self._aim() if not world.holding else self._bring()
 
     def _aim(self) -> None:
         error = AIM_SHRINK**self.tries
         goal = self.world.rack.part + self.random.normal(0, AIM_ERROR * error, 3)
-        self.open = self.opening
+        self.open = OPEN
         self._set_out('reach', goal, self.world.rack.yaw + self.random.normal(0, YAW_ERROR * error))
 
     @property
@@ -132,17 +133,20 @@ class Fetching:
 
     def _close(self) -> None:
         self.open = max(self.closed, self.open - GRIPPING)
-        if self.open == self.closed and self.tick > WAIT + (self.opening - self.closed) / GRIPPING:
+        if self.open == self.closed and self.tick > WAIT + (OPEN - self.closed) / GRIPPING:
             self.missing = False
             self._next('raise')
 
     def _raise(self) -> None:
         if not self._go(self.goal + [0, 0, LIFT], self.goal_yaw):
             return
-        if not self.world.holding:
+        if self.world.holding:
+            self._bring()
+        else:
             self.tries += 1
             self._aim()
-            return
+
+    def _bring(self) -> None:
         draw, task, world = self.random.uniform, self.task, self.world
         above = [*draw(-task.start_across, task.start_across, 2), task.start_height + task.tip]
         yaw = world.socket_yaw + draw(-task.start_yaw, task.start_yaw)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from rlt_ros.token.train import prefixes
 from rlt_ros.vla.approach import LARGEST_SPAN, SMALLEST_SPAN, Approach, outline
-from rlt_ros.vla.examples import Examples
+from rlt_ros.vla.examples import APPROACH_UNITS, GOAL_UNIT, Examples
 from rlt_ros.vla.model import BuiltinVla
 from rlt_ros.vla.normalisation import LEAST_DEVIATION, Normalisation
 from rlt_ros.vla.train import (
@@ -26,6 +26,7 @@ from rlt_ros.vla.train import (
     tensors,
 )  # fmt: skip
 
+NEAR = 0.05  # m from the next goal: half of what is learned from lies there, where it is decided
 OUTLINE_EVERY = 4  # observations from which it is learned whose turn it is: neighbours look alike
 
 
@@ -57,7 +58,13 @@ def train(
     kept, held_out = (
         torch.from_numpy(np.flatnonzero(~examples.critical & mask)) for mask in (~examples.held_out, examples.held_out)
     )
-    set_units(model, data['chunk'][kept], data['known'][kept])
+    if vla.approach is None:
+        model.trunk.load_state_dict(vla.trunk.state_dict())  # eyes that can see already
+        set_units(model, data['chunk'][kept], data['known'][kept])
+    else:
+        model.load_state_dict(vla.approach.state_dict())
+    way = torch.from_numpy(examples.goal[:, :3] * GOAL_UNIT[:3] * APPROACH_UNITS).norm(dim=1)
+    near, half = kept[way[kept] < NEAR], plan.batch // 2
     kept_turns, held_out_turns = (torch.nonzero(mask)[:, 0] for mask in (~turn.held_out, turn.held_out))
 
     def parts(network: Approach, training: bool) -> dict[str, torch.Tensor]:
@@ -66,7 +73,8 @@ def train(
         odds = network.turn(turn.outline[rows])
         whose = {'turn': F.binary_cross_entropy_with_logits(odds, turn.approach[rows].float())}
         if training:
-            return whose | losses(network, data, draw(kept, plan.batch), NOISES, STATE_NOISE, SHIFT)
+            some = torch.cat([draw(kept, plan.batch - half), draw(near, half)])
+            return whose | losses(network, data, some, NOISES, STATE_NOISE, SHIFT)
         return whose | losses(network, data, draw(held_out, HELD_OUT_BATCH), 1, 0.0, 0)
 
     model = model.to(memory_format=torch.channels_last)
