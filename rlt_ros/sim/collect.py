@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rlt_ros.bench.lockstep import LockStep
+from rlt_ros.bench.lockstep import LockStep, one_core
 from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.data.dataset import Episode, Writer
 from rlt_ros.data.progress import progress
@@ -66,6 +66,7 @@ def fresh(profile: RobotProfile, task: Task, seed: int) -> Iterator[World]:
 
 def led(profile: RobotProfile, task: Task, vla: BuiltinBackend, seed: int) -> Iterator[World]:
     """A world as a VLA leaves it on its way to the critical phase: who demonstrates from there corrects it."""
+    one_core()
     runner = LockStep(profile, task, load(Method, 'rlt'), vla, None, [seed, CORRECTED])
     random = np.random.default_rng([seed, CORRECTED, 1])
     while True:

@@ -212,3 +212,18 @@ def test_demonstrations_have_detours_and_still_fetch_the_part() -> None:
             assert world.critical()
             off[-1].append(max(way))
     assert max(off[1]) > max(off[0]) + 0.005
+
+
+@pytest.mark.parametrize(('across', 'holding'), [(0.015, False), (0.0, True)])
+def test_a_person_takes_over_wherever_the_hand_is(across: float, holding: bool) -> None:
+    """Below the part and beside it with closed fingers, or with the part in them."""
+    world = World(load(RobotProfile, 'bimanual'), load(Task, 'ethernet_full'), 5)
+    world.place(world.rack.part + [across, 0, 0.0 if holding else -0.008], world.rack.yaw, 0.006)
+    world.step(world.position.copy(), DT)
+    assert world.holding == holding
+    person, ticks = Teleoperation(world, np.random.default_rng(5)), 0
+    while not world.critical() and ticks < 1000:
+        world.step(person.command(), DT)
+        ticks += 1
+        assert world.holding or not holding, 'what is in the hand stays there'
+    assert world.critical()
