@@ -13,6 +13,7 @@ from rlt_ros.sim.world import World, down, yaw_of
 
 AIM_ERROR, YAW_ERROR = 1.0e-3, 0.03  # m, rad: standard deviation of the first grasp
 AIM_SHRINK = 0.6  # per retry
+BRING_ERROR = 2e-3  # m, standard deviation of where the part is brought above the socket
 ABOVE, LIFT = 0.03, 0.05  # m over the part before and after the grasp
 STEEP = 3.0  # how much higher than beside the part the hand comes near it
 SPEEDS = {'reach': 0.07, 'miss': 0.04, 'close': 0.0, 'raise': 0.05, 'carry': 0.07}  # m/s
@@ -147,10 +148,9 @@ class Fetching:
             self._aim()
 
     def _bring(self) -> None:
-        draw, task, world = self.random.uniform, self.task, self.world
-        above = [*draw(-task.start_across, task.start_across, 2), task.start_height + task.tip]
-        yaw = world.socket_yaw + draw(-task.start_yaw, task.start_yaw)
-        self._set_out('carry', world.socket_position + above, yaw)
+        task, world = self.task, self.world
+        above = [*self.random.normal(0, BRING_ERROR, 2), task.start_height + task.tip]
+        self._set_out('carry', world.socket_position + above, world.socket_yaw + self.random.normal(0, YAW_ERROR))
 
     def _carry(self) -> None:
         self._travel(self.goal)

@@ -22,6 +22,7 @@ from rlt_ros.vla.examples import load_examples
 from rlt_ros.vla.model import VlaSizes
 from rlt_ros.vla.train import VlaTraining, train
 
+WAY = 'trainings of the way to the critical phase'  # each goes on from the one before
 PROBE_EVERY = 4  # observations: neighbours look alike
 EVALUATION_EPISODES = {'critical': 50, 'full': 20}  # by setting: full tasks take five times as long
 EVALUATION_SEED = [0, 5]  # starts that no demonstration was recorded from
@@ -89,15 +90,17 @@ def run_approach(
             bars.update(bar, completed=step, note=f'flow {point["flow"]:.3f}, goal {point["goal"]:.3f}')
 
         curve = train_approach(model, unit, examples, turn, plan, report)
-    before = vla.with_suffix('.json')
-    facts = (json.loads(before.read_text()) if before.is_file() else {}) | {
+    path = vla.with_suffix('.json')
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    facts = before | {
         'sha256': weights.save(out, model, unit, profile.name, weights.instructions(vla)),
-        'the way to the critical phase': {
+        WAY: before.get(WAY, []) + [{
             'command': f'./rlt train approach {" ".join(f"--dataset {d}" for d in datasets)} --robot {profile.name} '
             f'--steps {plan.steps} --batch {plan.batch} --every {plan.every} --seed {plan.seed}',
             'observations': len(examples.images), 'seconds': time.monotonic() - started,
             'parameters': sum(p.numel() for p in model.approach.parameters()),
-        } | {name: value for name, value in curve[-1].items() if name.startswith('held_out_')},
+            **{name: value for name, value in curve[-1].items() if name.startswith('held_out_')},
+        }],
         **{key: value for task in tasks for key, value in evaluated(profile, task, method, out).items()},
     }  # fmt: skip
     card.write(out, facts)
