@@ -227,3 +227,22 @@ def test_a_person_takes_over_wherever_the_hand_is(across: float, holding: bool) 
         ticks += 1
         assert world.holding or not holding, 'what is in the hand stays there'
     assert world.critical()
+
+
+def test_the_critical_phase_begins_with_the_part_nearly_at_rest_above_the_socket() -> None:
+    world = World(load(RobotProfile, 'bimanual'), load(Task, 'ethernet_full'), 6)
+
+    def above(across: float, up: float) -> bool:
+        tip = [across, 0, world.task.start_height + world.task.tip + up]
+        world.place(world.socket_position + tip, world.socket_yaw, 0.006)
+        world.step(world.position.copy(), DT)
+        return world.critical()
+
+    assert not above(0, 0), 'the hand is empty'
+    grasp(world, 0.0, 0.006)
+    assert above(0, 0) and not above(0, 0.02) and not above(0.02, 0)
+    above(0, 0)
+    press(world, 0.01, 10, 6)
+    assert world.tip_speed() > 0.03 and not world.critical(), 'in motion'
+    press(world, 0.0, 1, 30)
+    assert world.critical()
