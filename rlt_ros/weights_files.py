@@ -28,6 +28,20 @@ def file_hash(path: Path) -> str:
         raise UserError(f'weights file {path} cannot be read: {error.strerror}') from None
 
 
+def vla_hash(path: Path) -> str:
+    """SHA-256 of what a VLA is in the critical phase, hex: of all that it was trained to but its approach.
+
+    Tokens are made for that, and stay valid where the approach is trained anew. Raises UserError where the file is
+    missing or damaged.
+    """
+    hasher = hashlib.sha256(metadata(path, 'vla')['sizes'].encode())
+    with safe_open(path, 'np') as file:
+        for name in sorted(file.keys()):
+            if not name.startswith('network.approach.'):
+                hasher.update(name.encode() + file.get_tensor(name).tobytes())
+    return hasher.hexdigest()
+
+
 def metadata(path: Path, kind: str) -> dict[str, str]:
     """What a weights file says of itself. Raises UserError where it is missing, damaged, or of another kind."""
     how = MAKE[kind]
@@ -43,10 +57,10 @@ def metadata(path: Path, kind: str) -> dict[str, str]:
     return found
 
 
-def check_made_for(token: Path, found: dict[str, str], vla_hash: str, normalisation_hash: str) -> None:
-    """Whether a token's metadata name this VLA; raises UserError, with a line of its own for other units."""
+def check_made_for(token: Path, found: dict[str, str], trained_on: str, normalisation_hash: str) -> None:
+    """Whether a token's metadata name this `vla_hash`; raises UserError, with a line of its own for other units."""
     for what, key, used in (
-        ('with the normalisation', 'normalisation_hash', normalisation_hash), ('on the VLA', 'vla_hash', vla_hash),
+        ('with the normalisation', 'normalisation_hash', normalisation_hash), ('on the VLA', 'vla_hash', trained_on),
     ):  # fmt: skip
         if (trained := found.get(key, 'none')) != used:
             raise UserError(
@@ -63,4 +77,4 @@ def check(vla: Path, token: Path) -> None:
         card = path.with_suffix('.json')
         if card.is_file() and json.loads(card.read_text()).get('sha256') != file_hash(path):
             raise UserError(f'{path} is not the file of its model card {card.name}: damaged or replaced; {MAKE[kind]}')
-    check_made_for(token, found, file_hash(vla), normalisation.read(vla).hash)
+    check_made_for(token, found, vla_hash(vla), normalisation.read(vla).hash)

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from types import ModuleType
 
+import numpy as np
 from pydantic import Field
 import pytest
+import tiny_weights
 import yaml
 
-from rlt_ros import cli, graph, run_folder, supervisor
+from rlt_ros import cli, config, graph, run_folder, supervisor
 from rlt_ros.config import Strict
 from rlt_ros.data.dataset import read
 from rlt_ros.errors import UserError
@@ -259,6 +261,19 @@ def test_collect_records_each_task_once(rlt, tmp_path):
     assert code == 0 and out.count('is there already') == 2 and 'demonstrations' not in out
     assert rlt(*words, '--out', 'here')[0] == 2 and not Path('here').exists()
     assert 'already holds a data set' in rlt(*words[:-2], '--out', 'datasets/ethernet')[2]
+
+
+def test_collect_corrects_a_vla_where_a_part_is_fetched(rlt, tmp_path):
+    tiny_weights.save_vla(tmp_path / 'vla', config.load(config.RobotProfile, 'single_arm'))
+    words = ('collect', '--robot', 'single_arm', '--episodes', '1', '--vla', 'vla', '--task')
+    code, out, err = rlt(*words, 'ethernet_full')
+    assert code == 0, err
+    (corrected,) = read(tmp_path / 'datasets' / 'ethernet_full_corrected')
+    rlt(*words[:5], '--task', 'ethernet_full')
+    (whole,) = read(tmp_path / 'datasets' / 'ethernet_full')
+    assert corrected.success and whole.success
+    assert np.abs(corrected.velocity[0]).max() > np.abs(whole.velocity[0]).max() == 0, 'it begins in mid-motion'
+    assert 'not in: ethernet' in rlt(*words, 'ethernet')[2]
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy():

@@ -18,8 +18,7 @@ ROBOT = load(RobotProfile, 'single_arm')
 def pair(tmp_path: Path) -> tuple[Path, Path]:
     """A VLA and a token made for it."""
     vla, token = tmp_path / 'vla.safetensors', tmp_path / 'rl_token.safetensors'
-    tiny_weights.save_vla(vla, ROBOT)
-    tiny_weights.save_token(token, ROBOT, file_hash(vla))
+    tiny_weights.save_token(token, ROBOT, tiny_weights.save_vla(vla, ROBOT))
     return vla, token
 
 

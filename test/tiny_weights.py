@@ -9,9 +9,11 @@ from rlt_ros.config import RobotProfile
 from rlt_ros.token import weights as token_weights
 from rlt_ros.token.model import RlToken, TokenSizes
 from rlt_ros.vla import weights as vla_weights
-from rlt_ros.vla.model import GOAL_SIZE, BuiltinVla, VlaSizes
+from rlt_ros.vla.model import BuiltinVla, VlaSizes
 from rlt_ros.vla.normalisation import Normalisation
 from rlt_ros.vla.proprioception import POSE_PER_ARM, VELOCITY_PER_ARM
+from rlt_ros.vla.trunk import GOAL_SIZE
+from rlt_ros.weights_files import vla_hash
 
 
 def vla(profile: RobotProfile, horizon: int = 20, seed: int = 0) -> tuple[BuiltinVla, Normalisation]:
@@ -31,15 +33,16 @@ def vla(profile: RobotProfile, horizon: int = 20, seed: int = 0) -> tuple[Builti
 
 
 def save_vla(path: Path, profile: RobotProfile) -> str:
-    """Write one; returns its hash."""
+    """Write one; returns the hash that a token is made for."""
     model, unit = vla(profile)
-    return vla_weights.save(path, model, unit, profile.name, ['plug it in'])
+    vla_weights.save(path, model, unit, profile.name, ['plug it in'])
+    return vla_hash(path)
 
 
-def save_token(path: Path, profile: RobotProfile, vla_hash: str) -> str:
+def save_token(path: Path, profile: RobotProfile, made_for: str) -> str:
     """Write an RL token for such a VLA; returns its hash."""
     network, unit = vla(profile)
     sizes = network.sizes
     torch.manual_seed(1)
     model = RlToken(TokenSizes(sizes.tokens, sizes.width, token_dim=16, heads=2, layers=1), GOAL_SIZE)
-    return token_weights.save(path, model, vla_hash, unit.hash)
+    return token_weights.save(path, model, made_for, unit.hash)

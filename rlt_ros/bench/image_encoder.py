@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from rlt_ros.config import RobotProfile
 from rlt_ros.errors import UserError
 from rlt_ros.vla.examples import Examples
-from rlt_ros.vla.model import GOAL_SIZE
 from rlt_ros.vla.normalisation import Normalisation
+from rlt_ros.vla.trunk import GOAL_SIZE
 
 SIZE = 256  # numbers that stand in for z_rl
 WIDTHS = (64, 128, 256, 512)

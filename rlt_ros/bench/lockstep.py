@@ -112,7 +112,7 @@ class LockStep:
         """Run one. mode: evaluation (VLA), warmup or online (actor).
 
         every: build the transitions of all observations, for learning, and not of the decisions alone. noise: whether
-        the policy explores. watch(world, tick, last): called before every tick and at the end.
+        the policy explores. watch(world, tick, last): called before every tick and at the end; true: that is enough.
         """
         world, executor, method = self.world, self.executor, self.method
         executor.noise = method.noise if noise else 0.0
@@ -131,8 +131,8 @@ class LockStep:
                 executor.episode(self.episodes, phase, mode, tick, world.position)
             if phase == 'critical' and (tick - begin) * self.dt >= self.task.time_limit:
                 break
-            if watch is not None:
-                watch(world, tick)
+            if watch is not None and watch(world, tick):
+                break
             decides = (tick - begin) % method.chunk == 0
             stored = every and (phase == 'critical' or method.store_approach)
             if (tick - begin) % method.stride == 0 and stored or decides:

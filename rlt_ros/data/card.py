@@ -54,8 +54,9 @@ def _markdown(name: str, card: dict) -> str:
     for key, value in card.items():
         if key == 'curve':
             lines.append(f'![curve]({Path(name).stem}.png)')
-        elif isinstance(value, dict):
-            lines += [f'**{key}**', ''] + [f'- {k}: {_short(v)}' for k, v in value.items()] + ['']
+        elif isinstance(value, dict) or isinstance(value, list) and value and isinstance(value[0], dict):
+            for part in value if isinstance(value, list) else [value]:
+                lines += [f'**{key}**', ''] + [f'- {k}: {_short(v)}' for k, v in part.items()] + ['']
         else:
             lines += [f'**{key}**: {_short(value)}', '']
     return '\n'.join(lines) + '\n'

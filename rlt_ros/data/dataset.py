@@ -23,7 +23,7 @@ EPISODES_PER_FILE = 20
 MAKE = 'make one with: rlt collect --task TASK --out'
 SCALARS = {
     'timestamp': 'float32', 'frame_index': 'int64', 'episode_index': 'int64', 'index': 'int64', 'task_index': 'int64',
-    'critical': 'bool', 'next.done': 'bool', 'next.success': 'bool',
+    'critical': 'bool', 'straying': 'bool', 'next.done': 'bool', 'next.success': 'bool',
 }  # fmt: skip
 
 
@@ -38,6 +38,7 @@ class Episode:
     action: np.ndarray  # (T, stride, D) commands of the ticks that follow
     tip_in_socket: np.ndarray  # (T, 3) m; ground truth for probes, never an input
     critical: np.ndarray  # (T,) bool: whether the critical phase has begun; before it the part is fetched
+    straying: np.ndarray  # (T,) bool: the person is somewhere to come back from, and not to go to
     instruction: str
     success: bool
 
@@ -78,6 +79,7 @@ class Writer:
                 'action': episode.action[t].ravel(),
                 'privileged.tip_in_socket': episode.tip_in_socket[t],
                 'critical': bool(episode.critical[t]),
+                'straying': bool(episode.straying[t]),
                 'timestamp': t / self.profile.observation_rate,
                 'frame_index': t,
                 'episode_index': number,
@@ -199,6 +201,7 @@ def read(folder: Path, every: int = 1) -> Iterator[Episode]:
                     action=column('action').reshape(len(rows), -1, width),
                     tip_in_socket=column('privileged.tip_in_socket'),
                     critical=np.array(rows['critical'].to_pylist(), bool),
+                    straying=np.array(rows['straying'].to_pylist(), bool),
                     instruction=tasks[rows['task_index'][0].as_py()],
                     success=any(rows['next.success'].to_pylist()),
                 )

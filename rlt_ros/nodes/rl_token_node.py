@@ -13,7 +13,7 @@ from rlt_ros.ros.node import fill_array, read_array, run, stamp_to_ns
 from rlt_ros.ros.qos import RELIABLE, STORED
 from rlt_ros.token.backend import TokenBackend
 from rlt_ros.vla import normalisation
-from rlt_ros.weights_files import file_hash, path_of
+from rlt_ros.weights_files import path_of, vla_hash
 
 
 class Parameters(Managed):
@@ -35,7 +35,7 @@ class RlTokenNode(ManagedNode):
         profile = load(RobotProfile, parameters.robot)
         path = path_of('rl_token', profile.name, parameters.weights)
         vla = path_of('vla', profile.name, parameters.vla_weights)
-        self.vla_hash = file_hash(vla)
+        self.vla_hash = vla_hash(vla)
         self.token = TokenBackend(path, self.vla_hash, normalisation.read(vla).hash, parameters.device)
         sizes = self.token.model.sizes
         self.shape = (sizes.tokens, sizes.width)

@@ -1,24 +1,28 @@
 """Demonstrations by the scripted teleoperator."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from rlt_ros.config import RobotProfile, Task
+from rlt_ros.bench.lockstep import LockStep, one_core
+from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.data.dataset import Episode, Writer
 from rlt_ros.data.progress import progress
 from rlt_ros.sim.teleoperation import Teleoperation
 from rlt_ros.sim.world import World
+from rlt_ros.vla.builtin import BuiltinBackend
 
 LONGEST = {'critical': 15.0, 'full': 40.0}  # s, then the person gives up
+LED = 1.5, 6.0  # s that a VLA leads before the person takes over
+CORRECTED = 11  # beside the seed: starts and takeovers of those
 
 
 def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episode:
-    """One demonstration from a fresh start, observed every `stride` ticks."""
+    """One demonstration from where the world is, observed every `stride` ticks."""
     profile = world.profile
-    world.reset()
-    operator, command = Teleoperation(world, random, detours=True), world.position.copy()
-    names = ('images', 'position', 'velocity', 'command', 'action', 'tip', 'critical')
+    operator, command = Teleoperation(world, random, detours=True), world.command.copy()
+    names = ('images', 'position', 'velocity', 'command', 'action', 'tip', 'critical', 'straying')
     rows: dict[str, list] = {name: [] for name in names}
     success, critical, tick = False, world.rack is None, 0
     while not success and tick < LONGEST[task.setting] * profile.control_rate:
@@ -29,8 +33,10 @@ def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episod
             rows['command'].append(command)
             rows['tip'].append(world.tip_in_socket())
             rows['critical'].append(critical := critical or world.critical())
+            rows['straying'].append(False)
             rows['action'].append([])
         command = operator.command()
+        rows['straying'][-1] |= operator.straying
         rows['action'][-1].append(command)
         world.step(command, 1.0 / profile.control_rate)
         tick, success = tick + 1, world.success()
@@ -44,19 +50,45 @@ def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episod
         action=np.array(rows['action']),
         tip_in_socket=np.array(rows['tip']),
         critical=np.array(rows['critical']),
+        straying=np.array(rows['straying']),
         instruction=task.instruction,
         success=success,
     )
 
 
-def collect(profile: RobotProfile, task: Task, episodes: int, seed: int, folder: Path) -> dict[str, float]:
-    """Write `episodes` successful demonstrations; those that fail are left out, as people leave them out."""
-    world, random = World(profile, task, seed), np.random.default_rng([seed, 1])
+def fresh(profile: RobotProfile, task: Task, seed: int) -> Iterator[World]:
+    """A world at a new start, again and again."""
+    world = World(profile, task, seed)
+    while True:
+        world.reset()
+        yield world
+
+
+def led(profile: RobotProfile, task: Task, vla: BuiltinBackend, seed: int) -> Iterator[World]:
+    """A world as a VLA leaves it on its way to the critical phase: who demonstrates from there corrects it."""
+    one_core()
+    runner = LockStep(profile, task, load(Method, 'rlt'), vla, None, [seed, CORRECTED])
+    random = np.random.default_rng([seed, CORRECTED, 1])
+    while True:
+        enough = random.uniform(*LED) * profile.control_rate
+        runner.episode('evaluation', noise=False, watch=lambda _, tick, last=False: tick > enough)  # noqa: B023
+        yield runner.world
+
+
+def collect(
+    profile: RobotProfile, task: Task, episodes: int, seed: int, folder: Path, vla: BuiltinBackend | None = None
+) -> dict[str, float]:
+    """Write `episodes` successful demonstrations; those that fail are left out, as people leave them out.
+
+    vla: that they correct, in a full task; they begin where it is taken over.
+    """
+    random = np.random.default_rng([seed, 1])
+    worlds = fresh(profile, task, seed) if vla is None else led(profile, task, vla, seed)
     writer, steps, failed = Writer(folder, profile), [], 0
     with progress() as bars:
         bar = bars.add_task(f'demonstrations of {task.name}', total=episodes, note='')
         while len(steps) < episodes:
-            episode = demonstrate(world, random, task)
+            episode = demonstrate(world := next(worlds), random, task)
             if not episode.success:
                 failed += 1
                 continue

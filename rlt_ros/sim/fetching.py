@@ -1,30 +1,50 @@
 """The scripted person's way from an empty hand to the part above the socket: a little off, and again if it slips.
 
-Demonstrations have detours: who learns from straight ways alone never sees how to come back to them.
+Demonstrations have detours: who learns from straight ways alone never sees how to come back to them. They are small
+where the hand is near the way's end, and nobody learns to take them (`Teleoperation.straying`).
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
+from rlt_ros.sim.rack import OPEN
 from rlt_ros.sim.world import World, down, yaw_of
 
-AIM_ERROR, YAW_ERROR = 1.8e-3, 0.04  # m, rad: standard deviation of the first grasp
+AIM_ERROR, YAW_ERROR = 1.0e-3, 0.03  # m, rad: standard deviation of the first grasp
 AIM_SHRINK = 0.6  # per retry
+BRING_ERROR = 2e-3  # m, standard deviation of where the part is brought above the socket
 ABOVE, LIFT = 0.03, 0.05  # m over the part before and after the grasp
-SPEEDS = {'reach': 0.07, 'lower': 0.04, 'close': 0.0, 'raise': 0.05, 'carry': 0.07}  # m/s
+STEEP = 3.0  # how much higher than beside the part the hand comes near it
+SPEEDS = {'reach': 0.07, 'miss': 0.04, 'close': 0.0, 'raise': 0.05, 'carry': 0.07}  # m/s
+SLOW, CREEP = 0.025, 0.12  # m from the end where it slows down; of the speed that is left there
 TURNING, GRIPPING = 0.012, 0.0002  # rad, m per tick
 WAIT = 20  # ticks for the fingers to close
-DETOURS, DETOUR_ACROSS, DETOUR_UP, DETOUR_YAW = 2, 0.012, 0.03, 0.1  # at most on each way; m, m, rad off its end
-PASSED = 0.006  # m from a detour's point, from where on the way goes on
+DETOURS = 3, 8  # of a way, below the second
+FARTHEST = 0.06  # m from the way's end that detours begin; most of them are nearer
+ACROSS, WIDER = 0.004, 0.2  # m: how far they go aside, and by how much of the distance to the end farther
+HIGHER, ASKEW = 2.0, 6.0  # of that: how far up at most, and rad per m
+PASSED = 0.5  # of that: so near to a detour's point the hand comes back
+MISSES, MISSED_BY = 0.3, (0.005, 0.012)  # share of first grasps beside the part, m
 TREMOR = 4e-5  # m per tick, filtered
 
 
+@dataclass(frozen=True)
+class Detour:
+    position: np.ndarray  # (3,) m
+    yaw: float  # rad
+    begin: float  # m from the way's end
+    passed: float  # m from the position
+
+
 class Fetching:
-    """Of a world with a rack. Call `command()` once per control tick until the world says `critical()`."""
+    """Of a world with a rack, from wherever the hand is. Call `command()` per tick until the world is `critical()`."""
 
     def __init__(self, world: World, random: np.random.Generator, detours: bool = False):
         self.world, self.random, self.task = world, random, world.task
-        self.most_detours = DETOURS if detours else 0
-        self.detours: list[tuple[np.ndarray, float]] = []  # on the way to the goal, and the yaw there
+        self.astray = detours
+        self.detours: list[Detour] = []
+        self.away = self.missing = False  # on the way to a detour; on the way to a grasp beside the part
         self.dt = 1.0 / world.profile.control_rate
         self.arm = world.kinematics.arms[world.tool_arm]
         self.part = world.kinematics.slices[world.tool_arm]
@@ -34,16 +54,20 @@ class Fetching:
         self.position, rotation = self.arm.tool(self.joints[self.part])
         self.yaw = yaw_of(rotation)
         self.tremor, self.tick, self.tries = np.zeros(3), 0, 0
-        self.opening = self.joints[self.grip]
+        self.open = self.joints[self.grip]
         self.pace = random.uniform(0.85, 1.15)
-        self._aim()
+        self._aim() if not world.holding else self._bring()
 
     def _aim(self) -> None:
         error = AIM_SHRINK**self.tries
-        self.goal = self.world.rack.part + self.random.normal(0, AIM_ERROR * error, 3)
-        self.goal_yaw = self.world.rack.yaw + self.random.normal(0, YAW_ERROR * error)
-        self.open = self.opening
-        self._set_out('reach', self.goal + [0, 0, ABOVE], self.goal_yaw)
+        goal = self.world.rack.part + self.random.normal(0, AIM_ERROR * error, 3)
+        self.open = OPEN
+        self._set_out('reach', goal, self.world.rack.yaw + self.random.normal(0, YAW_ERROR * error))
+
+    @property
+    def straying(self) -> bool:
+        """Whether the last command led where nobody should go."""
+        return self.away or self.missing
 
     def command(self) -> np.ndarray:
         """The next joint command (D,), rad (grippers: m)."""
@@ -54,11 +78,11 @@ class Fetching:
         self.joints[self.grip] = self.open
         return self.joints.copy()
 
-    def _go(self, goal: np.ndarray, yaw: float) -> bool:
-        """A step towards a pose; whether it is reached."""
+    def _go(self, goal: np.ndarray, yaw: float, left: float | None = None) -> bool:
+        """A step towards a pose; whether it is reached. left: m to the way's end, where that is farther."""
         way = goal - self.position
         distance = float(np.linalg.norm(way))
-        ease = min(1.0, self.tick / 15 + 0.1) * min(1.0, distance / 0.015 + 0.12)
+        ease = min(1.0, self.tick / 15 + 0.1) * min(1.0, (left or distance) / SLOW + CREEP)
         step = SPEEDS[self.phase] * self.pace * self.dt * ease
         self.position = self.position + way / max(distance, 1e-9) * min(distance, step)
         self.yaw += float(np.clip(yaw - self.yaw, -TURNING, TURNING))
@@ -68,48 +92,65 @@ class Fetching:
         self.phase, self.tick = phase, 0
 
     def _set_out(self, phase: str, goal: np.ndarray, yaw: float) -> None:
-        """Begin a long way, which may have detours."""
+        """Begin a way to a pose; it may have detours."""
         self._next(phase)
-        draw, count = self.random, self.random.integers(self.most_detours + 1)
-        self.detours = [
-            (goal + [*draw.normal(0, DETOUR_ACROSS, 2), draw.uniform(0, DETOUR_UP)], yaw + draw.normal(0, DETOUR_YAW))
-            for _ in range(count)
-        ]
+        self.goal, self.goal_yaw, self.detours = goal, yaw, []
+        if self.astray:
+            draw = self.random
+            for begin in np.sort(FARTHEST * draw.random(draw.integers(*DETOURS)) ** 2)[::-1]:
+                wide = ACROSS + WIDER * begin
+                aside = np.array([*draw.normal(0, wide, 2), draw.uniform(0, HIGHER * wide)])
+                self.detours.append(Detour(goal + aside, yaw + draw.normal(0, ASKEW * wide), begin, PASSED * wide))
 
-    def _travel(self, goal: np.ndarray, yaw: float) -> bool:
-        """A step of a long way; whether its end is reached."""
-        if not self.detours:
-            return self._go(goal, yaw)
-        self._go(*self.detours[0])
-        if np.linalg.norm(self.detours[0][0] - self.position) < PASSED:
+    def _travel(self, via: np.ndarray) -> bool:
+        """A step of such a way; whether its end is reached. via: where the hand goes meanwhile."""
+        left = float(np.linalg.norm(self.goal - self.position))
+        if self.detours and left < self.detours[0].begin:
+            self.away = True
+        if not self.away:
+            return self._go(via, self.goal_yaw, left) and left < 5e-4
+        detour = self.detours[0]
+        self._go(detour.position, detour.yaw)
+        if np.linalg.norm(detour.position - self.position) < detour.passed:
             self.detours.pop(0)
+            self.away = False
         return False
 
     def _reach(self) -> None:
-        if self._travel(self.goal + [0, 0, ABOVE], self.goal_yaw):
-            self._next('lower')
+        """From above: the nearer beside the part, the lower."""
+        across = float(np.linalg.norm((self.goal - self.position)[:2]))
+        if not self._travel(self.goal + [0, 0, min(ABOVE, STEEP * across)]):
+            return
+        self._next('close')
+        if self.astray and self.tries == 0 and self.random.random() < MISSES:
+            way = self.random.uniform(-np.pi, np.pi)
+            self.goal = self.goal + self.random.uniform(*MISSED_BY) * np.array([np.cos(way), np.sin(way), 0])
+            self.missing = True
+            self._next('miss')
 
-    def _lower(self) -> None:
+    def _miss(self) -> None:
         if self._go(self.goal, self.goal_yaw):
             self._next('close')
 
     def _close(self) -> None:
         self.open = max(self.closed, self.open - GRIPPING)
-        if self.open == self.closed and self.tick > WAIT + (self.opening - self.closed) / GRIPPING:
+        if self.open == self.closed and self.tick > WAIT + (OPEN - self.closed) / GRIPPING:
+            self.missing = False
             self._next('raise')
 
     def _raise(self) -> None:
         if not self._go(self.goal + [0, 0, LIFT], self.goal_yaw):
             return
-        if not self.world.holding:
+        if self.world.holding:
+            self._bring()
+        else:
             self.tries += 1
             self._aim()
-            return
-        draw, task, world = self.random.uniform, self.task, self.world
-        above = [*draw(-task.start_across, task.start_across, 2), task.start_height + task.tip]
-        self.goal = world.socket_position + above
-        self.goal_yaw = world.socket_yaw + draw(-task.start_yaw, task.start_yaw)
-        self._set_out('carry', self.goal, self.goal_yaw)
+
+    def _bring(self) -> None:
+        task, world = self.task, self.world
+        above = [*self.random.normal(0, BRING_ERROR, 2), task.start_height + task.tip]
+        self._set_out('carry', world.socket_position + above, world.socket_yaw + self.random.normal(0, YAW_ERROR))
 
     def _carry(self) -> None:
-        self._travel(self.goal, self.goal_yaw)
+        self._travel(self.goal)

@@ -8,12 +8,17 @@ from rlt_ros.sim.world import World
 
 
 class Teleoperation:
-    """Call `command()` once per control tick. detours: on the way to the part and to the socket."""
+    """Call `command()` once per control tick. detours: a fetching person strays."""
 
     def __init__(self, world: World, random: np.random.Generator, detours: bool = False):
         self.world, self.random = world, random
         self.person: Fetching | Operator
         self.person = Operator(world, random) if world.holding else Fetching(world, random, detours)
+
+    @property
+    def straying(self) -> bool:
+        """Whether the last command led to a detour: nothing to be learned."""
+        return isinstance(self.person, Fetching) and self.person.straying
 
     def command(self) -> np.ndarray:
         """The next joint command (D,), rad (grippers: m)."""

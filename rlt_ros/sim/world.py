@@ -19,6 +19,7 @@ from rlt_ros.sim.tasks import open_task  # noqa: E402
 
 HEADLIGHT = (0.7, 1.2)  # of the headlight's usual brightness, drawn per episode
 ABOVE_START = 0.005  # m above the usual start of the critical phase
+START_SPEED = 0.025  # m/s, of the part at most where a full task's critical phase begins
 TINT = 0.08  # that each colour of the light may be off
 
 
@@ -162,10 +163,17 @@ class World:
         return self.holding and self.task.done(self)
 
     def critical(self) -> bool:
-        """Whether the critical phase can begin: the part is in the hand, above the socket."""
+        """Whether the critical phase can begin: the part is in the hand, above the socket, and nearly at rest."""
         x, y, z = self.tip_in_socket()
-        across = 1.5 * self.task.start_across
-        return self.holding and abs(x) < across and abs(y) < across and z < self.task.start_height + ABOVE_START
+        across = self.task.start_across
+        there = abs(x) < across and abs(y) < across and z < self.task.start_height + ABOVE_START
+        return self.holding and there and self.tip_speed() < START_SPEED
+
+    def tip_speed(self) -> float:
+        """Of the part, m/s."""
+        motion = np.empty(6)
+        mujoco.mj_objectVelocity(self.model, self.data, mujoco.mjtObj.mjOBJ_SITE, self._tip, motion, 0)
+        return float(np.linalg.norm(motion[3:]))
 
     def render(self, name: str, width: int, height: int, out: np.ndarray | None = None) -> np.ndarray:
         """Picture of a camera, (height, width, 3) uint8."""

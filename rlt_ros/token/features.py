@@ -17,7 +17,7 @@ TOKEN, PREFIX, POLICY, BODY = NAMES = ('token', 'prefix PCA-64', 'policy layer',
 def policy_layer(vla: BuiltinVla, prefix: torch.Tensor, seed: int = 0) -> torch.Tensor:
     """(T, d): the action expert's last hidden layer at the last denoising step, mean over its tokens."""
     last: list[torch.Tensor] = []
-    hook = vla.velocity_head.register_forward_pre_hook(lambda _, inputs: last.append(inputs[0].mean(1)))
+    hook = vla.expert.head.register_forward_pre_hook(lambda _, inputs: last.append(inputs[0].mean(1)))
     noise = torch.Generator().manual_seed(seed)
     out = []
     for part in prefix.split(BATCH):

@@ -25,6 +25,7 @@ def demonstrations(profile: RobotProfile, task: Task, seed: int) -> Iterator[Epi
     world = World(profile, task, [seed, DEMONSTRATIONS])
     random = np.random.default_rng([seed, DEMONSTRATIONS, 1])
     while True:
+        world.reset()
         episode = demonstrate(world, random, task)
         if episode.success:
             yield episode

@@ -48,7 +48,7 @@ def run(
         attempts = look(bars, attempted, profile, vla, model, labels.goes_in)
         bars.add_task('gaps and probes', total=None, note='')
         report = build(model, demonstrations, attempts, vla.unit.scale, method.chunk)
-    about = {'robot': profile.name, 'task': task.name, 'seed': seed, 'vla_sha256': vla.hash}
+    about = {'robot': profile.name, 'task': task.name, 'seed': seed, 'vla_hash': vla.hash}
     return {**about, 'token_sha256': file_hash(token_path), **report}
 
 

@@ -10,9 +10,10 @@ import torch
 from rlt_ros.token.model import RlToken, TokenSizes
 from rlt_ros.token.tuning import LEARNING_RATE, Tuning
 from rlt_ros.vla.examples import Examples
-from rlt_ros.vla.model import GOAL_SIZE, BuiltinVla
+from rlt_ros.vla.model import BuiltinVla
 from rlt_ros.vla.normalisation import Normalisation
 from rlt_ros.vla.train import GOAL_CLAMP
+from rlt_ros.vla.trunk import GOAL_SIZE
 
 LEAST_DEVIATION = 0.05  # of the deviation of an average dimension of z_rl
 

@@ -20,7 +20,7 @@ from rlt_ros.vla import weights as vla_weights
 from rlt_ros.vla.examples import Examples, load_examples
 from rlt_ros.vla.model import BuiltinVla
 from rlt_ros.vla.normalisation import Normalisation
-from rlt_ros.weights_files import file_hash
+from rlt_ros.weights_files import file_hash, vla_hash
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
     torch.set_num_threads(threads)
     started = time.monotonic()
     network, unit = vla_weights.load(vla, profile)
-    vla_hash = file_hash(vla)
+    trained_on = vla_hash(vla)
     with progress() as bars:
         bar = bars.add_task('reading demonstrations', total=1, note='')
         # of the critical phase alone: there the actor-critic acts
@@ -51,18 +51,18 @@ def run(
         model, curve = train(prefix, examples, plan, report, tuning)
         tuned = ''
         if out_vla is not None:
-            tuned_from = vla_hash
-            vla_hash = vla_weights.save(out_vla, network, unit, profile.name, examples.instructions)
+            tuned_sha256 = vla_weights.save(out_vla, network, unit, profile.name, examples.instructions)
+            trained_on = vla_hash(out_vla)
             prefix = embed(bars, network, unit, examples)
             tuned = f' --vla {vla} --alpha {plan.alpha:g} --out-vla {out_vla}'
         kept, held_out = (np.flatnonzero(mask) for mask in (~examples.held_out, examples.held_out))
         standardise(model, prefix[kept])
-        sha256 = weights.save(out, model, vla_hash, unit.hash)
+        sha256 = weights.save(out, model, trained_on, unit.hash)
         with torch.no_grad():
             z = torch.cat([model(part.float()) for part in prefix.split(256)])
     facts = {
         'sha256': sha256,
-        'vla sha256': vla_hash,
+        'vla hash': trained_on,
         'normalisation sha256': unit.hash,
         'command': f'./rlt train token {" ".join(f"--dataset {d}" for d in datasets)} --robot {profile.name} '
         f'--steps {plan.steps} --batch {plan.batch} --every {plan.every} --seed {plan.seed} '
@@ -82,9 +82,9 @@ def run(
     }
     card.write(out, facts)
     if out_vla is not None:
-        card.write(out_vla, {'sha256': vla_hash, 'fine-tuned from sha256': tuned_from, 'token sha256': sha256} | {
-            name: facts[name] for name in ('command', 'plan', 'data', 'machine', 'seconds')
-        })  # fmt: skip
+        origin = {'sha256': tuned_sha256, 'fine-tuned from sha256': file_hash(vla), 'token sha256': sha256}
+        names = ('command', 'plan', 'data', 'machine', 'seconds')
+        card.write(out_vla, origin | {name: facts[name] for name in names})
     return facts
 
 

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from rlt_ros.errors import UserError
 from rlt_ros.token.model import RlToken, TokenSizes
-from rlt_ros.vla.model import GOAL_SIZE
+from rlt_ros.vla.trunk import GOAL_SIZE
 from rlt_ros.vla.weights import read_tensors
 from rlt_ros.weights_files import check_made_for, file_hash
 

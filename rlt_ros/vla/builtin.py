@@ -14,7 +14,7 @@ from rlt_ros.vla.examples import home
 from rlt_ros.vla.language import tokenize
 from rlt_ros.vla.normalisation import REFERENCE_LIMIT
 from rlt_ros.vla.proprioception import Proprioception
-from rlt_ros.weights_files import file_hash
+from rlt_ros.weights_files import vla_hash
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class BuiltinBackend:
             ) from None
         self.model, self.unit = weights.load(path, profile)
         self.model.to(self.device)
-        self.path, self.hash = path, file_hash(path)
+        self.path, self.hash = path, vla_hash(path)
         self.feel = Proprioception(Kinematics(profile), home(profile))
         there, here = (self.model.sizes.proprioception, len(self.unit.mean)), (self.feel.pose_size, self.feel.size)
         if there != here:
@@ -90,10 +90,9 @@ class BuiltinBackend:
         images = torch.from_numpy(np.stack([look.images for look in looks])).to(self.device)
         words = torch.from_numpy(tokenize(instruction)).expand(len(looks), -1).to(self.device)
         pose = torch.from_numpy(state[:, : sizes.proprioception]).to(self.device)
-        prefix = self.model.prefix(images, words, pose)
         shape = (sizes.horizon, sizes.action_dim)
         draws = [np.random.default_rng([self.seed, look.number]).standard_normal(shape, np.float32) for look in looks]
         noise = torch.from_numpy(np.stack(draws)).to(self.device)
-        chunk = self.model.sample(prefix, noise) * self._chunk_deviation + self._chunk_mean
-        chunk = chunk.clamp(-REFERENCE_LIMIT, REFERENCE_LIMIT)
+        prefix, chunk = self.model.reference(images, words, pose, noise)
+        chunk = (chunk * self._chunk_deviation + self._chunk_mean).clamp(-REFERENCE_LIMIT, REFERENCE_LIMIT)
         return VlaResult(prefix.half().cpu().numpy(), chunk.cpu().numpy(), state[:, self._felt])

@@ -25,6 +25,7 @@ class Examples:
     words: np.ndarray  # (T, WORDS)
     features: np.ndarray  # (T, P) raw proprioception
     deltas: np.ndarray  # (T, H, D) commands minus measured position, rad or m
+    known: np.ndarray  # (T, H) bool: which of these are to be learned: those before the person strays
     goal: np.ndarray  # (T, 4) pose change of the tool to its goal (see `goal_rows`), in GOAL_UNIT
     tip_in_socket: np.ndarray  # (T, 3) m, for probes
     critical: np.ndarray  # (T,) bool: of the critical phase, and not of the way to it
@@ -51,8 +52,9 @@ def home(profile: RobotProfile) -> np.ndarray:
 
 def from_episode(
     episode: Episode, kinematics: Kinematics, feel: Proprioception, horizon: int, every: int = 1
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features (T, P), deltas (T, H, D) and goals (T, 4) of every so manieth row of one episode.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Features (T, P), deltas (T, H, D), which of them are known (T, H), goals (T, 4) of every so manieth row.
+
 
     Commands after its end repeat the last one.
     """
@@ -62,7 +64,9 @@ def from_episode(
     stride = episode.action.shape[1]
     commands = episode.action.reshape(-1, episode.action.shape[2])
     ticks = np.arange(0, len(commands), stride * every)[:, None] + np.arange(horizon)
-    deltas = commands[np.minimum(ticks, len(commands) - 1)] - position[:, None]
+    ticks = np.minimum(ticks, len(commands) - 1)
+    deltas = commands[ticks] - position[:, None]
+    known = ~np.logical_or.accumulate(episode.straying[ticks // stride], axis=1)
     arm, part = kinematics.arms[-1], kinematics.slices[-1]
     rows = goal_rows(episode, kinematics)
     there = {row: arm.tool(episode.position[row, part]) for row in np.unique(rows)}
@@ -71,7 +75,7 @@ def from_episode(
         (to, turned), (at, rotation) = there[rows[t]], arm.tool(episode.position[t, part])
         unit = GOAL_UNIT if episode.critical[t] else GOAL_UNIT * APPROACH_UNITS
         goals.append([*(to - at), rotation_vector(turned @ rotation.T)[2]] / unit)
-    return features, deltas.astype(np.float32), np.array(goals, np.float32)
+    return features, deltas.astype(np.float32), known, np.array(goals, np.float32)
 
 
 def goal_rows(episode: Episode, kinematics: Kinematics) -> np.ndarray:
@@ -97,7 +101,7 @@ def load_examples(
     """
     kinematics = Kinematics(profile)
     feel = Proprioception(kinematics, home(profile))
-    names = ('words', 'features', 'deltas', 'goal', 'tip', 'critical', 'episode')
+    names = ('words', 'features', 'deltas', 'known', 'goal', 'tip', 'critical', 'episode')
     columns: dict[str, list] = {name: [] for name in names}
     # Pictures are nearly all of the memory: they go where they stay.
     most = sum(-(-length // every) for folder in folders for length in lengths(folder))
@@ -113,14 +117,15 @@ def load_examples(
         if episode.instruction not in instructions:
             instructions.append(episode.instruction)
         critical = episode.critical[::every]
-        kept = critical | approach
-        features, deltas, goal = from_episode(episode, kinematics, feel, horizon, every)
+        features, deltas, known, goal = from_episode(episode, kinematics, feel, horizon, every)
+        kept = (critical | approach) & known[:, 0]
         length = int(kept.sum())
         images[used : used + length] = episode.images[kept]
         used += length
         columns['words'].append(np.tile(tokenize(episode.instruction), (length, 1)))
         columns['features'].append(features[kept])
         columns['deltas'].append(deltas[kept])
+        columns['known'].append(known[kept])
         columns['goal'].append(goal[kept])
         columns['tip'].append(episode.tip_in_socket[::every][kept])
         columns['critical'].append(critical[kept])

@@ -73,25 +73,16 @@ def smallest_scale(profile: RobotProfile) -> np.ndarray:
 
 
 def fit(
-    profile: RobotProfile, features: np.ndarray, floor: np.ndarray, deltas: np.ndarray,
-    approach: np.ndarray | None = None,
-) -> Normalisation:  # fmt: skip
-    """Statistics of proprioception (T, P) and of chunks of joint deltas (T, H, D), those of the critical phase.
-
-    It needs fine units, and a VLA's errors are in proportion to them. approach: chunks (A, H, D) of the way to it; what
-    moves there alone, as the gripper does, has its units.
-    """
+    profile: RobotProfile, features: np.ndarray, floor: np.ndarray, deltas: np.ndarray
+) -> Normalisation:
+    """Statistics of proprioception (T, P) and of chunks of joint deltas (T, H, D)."""
     flat = np.abs(deltas[:, :SCALE_STEPS]).reshape(-1, deltas.shape[-1])
     scale = np.maximum(1.2 * np.quantile(flat, 0.995, axis=0), smallest_scale(profile))
     chunks = deltas / scale
-    mean, deviation = chunks.mean(0), chunks.std(0)
-    if approach is not None:
-        alone = np.sqrt(((approach / scale - mean) ** 2).mean(0))
-        deviation = np.where(deviation < LEAST_DEVIATION, alone, deviation)
     return Normalisation(
         scale=scale,
         mean=features.mean(0),
         deviation=np.maximum(features.std(0), floor),
-        chunk_mean=mean,
-        chunk_deviation=np.maximum(deviation, LEAST_DEVIATION),
+        chunk_mean=chunks.mean(0),
+        chunk_deviation=np.maximum(chunks.std(0), LEAST_DEVIATION),
     )

@@ -57,7 +57,7 @@ def main() -> int:
     from rlt_ros.vla import normalisation
     from rlt_ros.vla.backends import open_backend
     from rlt_ros.vla.builtin import Look
-    from rlt_ros.weights_files import file_hash, path_of
+    from rlt_ros.weights_files import path_of, vla_hash
 
     given = json.loads(sys.argv[1])
     node, token_node = given['vla_node'], given['rl_token_node']
@@ -65,7 +65,7 @@ def main() -> int:
     try:
         vla = open_backend(node.get('weights', ''), profile, task, node['device'])
         path = path_of('vla', profile.name, token_node.get('vla_weights', ''))
-        token = TokenBackend(path_of('rl_token', profile.name, token_node.get('weights', '')), file_hash(path),
+        token = TokenBackend(path_of('rl_token', profile.name, token_node.get('weights', '')), vla_hash(path),
                              normalisation.read(path).hash, token_node['device'])  # fmt: skip
     except UserError as error:
         print(error, file=sys.stderr)

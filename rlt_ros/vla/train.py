@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 import time
+from typing import TypeVar
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from rlt_ros.config import RobotProfile
 from rlt_ros.control.kinematics import Kinematics
@@ -18,9 +18,13 @@ from rlt_ros.vla.proprioception import Proprioception
 GOAL_WEIGHT = 0.3
 GOAL_CLAMP = 9.0  # squared, in goal units: far away the goal is not worth precision
 NOISES = 3  # noise samples per observation: the prefix is the expensive part
+HELD_OUT_BATCH = 256
 AVERAGING = 0.998  # of the weights' moving average, which is what is kept
 STATE_NOISE = 0.02  # normalised
 SHIFT = 1  # px that a camera's picture is moved at random, so that where it looks counts less than what it shows
+
+
+Network = TypeVar('Network', bound=torch.nn.Module)
 
 
 @dataclass(frozen=True)
@@ -30,38 +34,19 @@ class VlaTraining:
     steps: int = 6000
     batch: int = 64
     every: int = 3  # observations of the demonstrations: neighbours look alike
-    approach_share: float = 0.35  # of a batch, that is of the way to the critical phase
     learning_rate: float = 1e-3
     seed: int = 0
-
-
-class Rows:
-    """Draws observations of some episodes, of the critical phase and of the way to it as often as asked for."""
-
-    def __init__(self, examples: Examples, episodes: np.ndarray, approach_share: float):
-        """episodes: (T,) bool, which observations are drawn from."""
-        critical, approach = (np.flatnonzero(episodes & mask) for mask in (examples.critical, ~examples.critical))
-        self.parts = [(torch.from_numpy(critical), 1 - approach_share), (torch.from_numpy(approach), approach_share)]
-        if not len(approach):
-            self.parts = [(torch.from_numpy(critical), 1.0)]
-
-    def draw(self, count: int, random: torch.Generator) -> torch.Tensor:
-        return torch.cat(
-            [rows[torch.randint(len(rows), (round(share * count),), generator=random)] for rows, share in self.parts]
-        )
 
 
 def prepare(profile: RobotProfile, examples: Examples) -> tuple[VlaSizes, units.Normalisation]:
     """Sizes and units from the robot and the training episodes."""
     feel = Proprioception(Kinematics(profile), home(profile))
-    train = ~examples.held_out & examples.critical
-    approach = examples.deltas[~examples.held_out & ~examples.critical]
+    train = ~examples.held_out
     sizes = VlaSizes(
         cameras=len(profile.cameras), image_size=profile.image_size, proprioception=feel.pose_size,
         action_dim=profile.action_dim, horizon=examples.deltas.shape[1],
     )  # fmt: skip
-    chunks = examples.deltas[train], approach if len(approach) else None
-    return sizes, units.fit(profile, examples.features[train], feel.floor, *chunks)
+    return sizes, units.fit(profile, examples.features[train], feel.floor, examples.deltas[train])
 
 
 def train(
@@ -72,47 +57,68 @@ def train(
     torch.set_flush_denormal(True)
     sizes, unit = prepare(profile, examples)
     model, averaged = BuiltinVla(sizes), BuiltinVla(sizes)
-    averaged.load_state_dict(model.state_dict())
     model = model.to(memory_format=torch.channels_last)
     data = tensors(examples, unit, sizes)
-    kept, held_out = (Rows(examples, mask, plan.approach_share) for mask in (~examples.held_out, examples.held_out))
+    kept, held_out = (torch.from_numpy(np.flatnonzero(mask)) for mask in (~examples.held_out, examples.held_out))
+
+    def parts(network: BuiltinVla, training: bool) -> dict[str, torch.Tensor]:
+        if training:
+            flow, goal = losses(network, data, draw(kept, plan.batch), NOISES, STATE_NOISE, SHIFT)
+        else:
+            flow, goal = losses(network, data, draw(held_out, HELD_OUT_BATCH), 1, 0.0, 0)
+        return {'flow': flow, 'goal': goal}
+
+    curve = descend(model, averaged, plan, parts, {'goal': GOAL_WEIGHT}, report)
+    return averaged, unit, curve
+
+
+def draw(rows: torch.Tensor, count: int) -> torch.Tensor:
+    """So many of some rows, again and again."""
+    return rows[torch.randint(len(rows), (count,))]
+
+
+def descend(
+    model: Network, averaged: Network, plan: VlaTraining, parts: Callable[[Network, bool], dict[str, torch.Tensor]],
+    weights: dict[str, float], report: Callable[[int, dict], None],
+) -> list[dict]:  # fmt: skip
+    """Train a network; `averaged` becomes the moving average of its weights. Returns the curve.
+
+    parts(network, training): losses by name of a batch, for training or of held-out episodes; weights: of those whose
+    weight is not 1.
+    """
+    averaged.load_state_dict(model.state_dict())
     optimiser = torch.optim.AdamW(model.parameters(), plan.learning_rate, weight_decay=1e-3, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, plan.steps, pct_start=0.05)
-    random = torch.Generator().manual_seed(plan.seed)
     curve, started = [], time.monotonic()
     for step in range(1, plan.steps + 1):
-        flow, goal = losses(model, data, kept.draw(plan.batch, random), NOISES, STATE_NOISE, SHIFT)
+        found = parts(model, True)
         optimiser.zero_grad()
-        (flow + GOAL_WEIGHT * goal).backward()
+        sum(weights.get(name, 1.0) * value for name, value in found.items()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()
         with torch.no_grad():
             for kept_average, value in zip(averaged.parameters(), model.parameters(), strict=True):
                 kept_average.lerp_(value, 1 - min(AVERAGING, step / (step + 10)))
-        point = {'step': step, 'flow': flow.item(), 'goal': goal.item()}
+        point = {'step': step} | {name: value.item() for name, value in found.items()}
         if step % 100 == 0 or step == plan.steps:
             with torch.no_grad():
-                flow, goal = losses(averaged, data, held_out.draw(256, random), 1, 0.0, 0)
-            point |= {'held_out_flow': flow.item(), 'held_out_goal': goal.item(), 'seconds': time.monotonic() - started}
-            curve.append(point)
+                found = parts(averaged, False)
+            point |= {f'held_out_{name}': value.item() for name, value in found.items()}
+            curve.append(point | {'seconds': time.monotonic() - started})
         report(step, point)
-    return averaged.eval(), unit, curve
+    averaged.eval().requires_grad_(False)
+    return curve
 
 
 def tensors(examples: Examples, unit: units.Normalisation, sizes: VlaSizes) -> dict[str, torch.Tensor]:
     """Examples in the network's units."""
     chunks = ((examples.deltas / unit.scale - unit.chunk_mean) / unit.chunk_deviation).astype(np.float32)
-    spread = np.ones((2, *chunks.shape[1:]), np.float32)  # of the critical phase, and of the way to it
-    if not examples.critical.all():
-        spread[1] = np.maximum(1.0, np.sqrt((chunks[~examples.critical] ** 2).mean(0)))
     return {
         'images': torch.from_numpy(examples.images),
         'words': torch.from_numpy(examples.words),
         'state': torch.from_numpy(unit.proprioception(examples.features)[:, : sizes.proprioception]),
         'chunk': torch.from_numpy(chunks),
-        'is_approach': torch.from_numpy(~examples.critical).long(),
-        'spread': torch.from_numpy(spread),
         'goal': torch.from_numpy(examples.goal),
     }
 
@@ -133,19 +139,11 @@ def shifted(images: torch.Tensor, most: int) -> torch.Tensor:
 def losses(
     model: BuiltinVla, data: dict[str, torch.Tensor], rows: torch.Tensor, noises: int, state_noise: float, shift: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Flow-matching loss and hindsight loss of some rows.
-
-    Errors count in proportion to how much chunks of their phase differ: else the long way to the critical phase, which
-    is many of its units, would be all that is learned.
-    """
+    """Flow-matching loss and hindsight loss of some rows."""
     state = data['state'][rows]
     state = state + state_noise * torch.randn_like(state)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         prefix = model.prefix(shifted(data['images'][rows], shift), data['words'][rows], state)
-        goal = model.goal(prefix)
-        target = data['chunk'][rows].repeat_interleave(noises, 0)
-        noise, t = torch.randn_like(target), torch.rand(len(target))
-        velocity = model.velocity(model.context(prefix), noise + (target - noise) * t[:, None, None], t)
-    spread = data['spread'][data['is_approach'][rows]].repeat_interleave(noises, 0)
-    flow = F.mse_loss(velocity.float() / spread, (target - noise) / spread)
+        goal = model.trunk.goal(prefix)
+        flow = model.expert.loss(prefix, data['chunk'][rows], None, noises)
     return flow, (goal.float() - data['goal'][rows]).square().clamp(max=GOAL_CLAMP).mean()

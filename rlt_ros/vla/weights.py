@@ -11,6 +11,7 @@ import torch
 from rlt_ros.config import RobotProfile
 from rlt_ros.errors import UserError
 from rlt_ros.vla import normalisation as units
+from rlt_ros.vla.approach import Approach
 from rlt_ros.vla.model import BuiltinVla, VlaSizes
 from rlt_ros.vla.normalisation import Normalisation
 from rlt_ros.weights_files import MAKE, file_hash, metadata
@@ -43,12 +44,19 @@ def save(path: Path, model: BuiltinVla, normalisation: Normalisation, robot: str
     return file_hash(path)
 
 
+def instructions(path: Path) -> list[str]:
+    """What a VLA was trained to do, in words."""
+    return json.loads(read_tensors(path, 'vla')[1]['instructions'])
+
+
 def load(path: Path, profile: RobotProfile) -> tuple[BuiltinVla, Normalisation]:
     """Network in evaluation mode and normalisation. Raises UserError where the file is wrong or for another robot."""
     tensors, found = read_tensors(path, 'vla')
     try:
         sizes = VlaSizes(**json.loads(found['sizes']))
         model = BuiltinVla(sizes)
+        if any(name.startswith('network.approach.') for name in tensors):
+            model.approach = Approach(sizes)
         model.load_state_dict({k.removeprefix('network.'): v for k, v in tensors.items() if k.startswith('network.')})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = ' '.join(str(error).split())[:200]

@@ -119,7 +119,7 @@ def test_the_image_encoder_is_trained_by_one_command(tmp_path: Path) -> None:
         writer.add(Episode(
             images=random.integers(0, 256, (4, 3, 96, 96, 3), np.uint8), position=position, velocity=0 * position,
             command=position, action=np.repeat(position[:, None], 2, 1), tip_in_socket=np.zeros((4, 3)),
-            critical=np.ones(4, bool), instruction='plug it in', success=True,
+            critical=np.ones(4, bool), straying=np.zeros(4, bool), instruction='plug it in', success=True,
         ))  # fmt: skip
     writer.close()
     out = tmp_path / 'encoder.safetensors'

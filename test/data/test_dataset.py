@@ -24,6 +24,7 @@ def episode(number: int) -> Episode:
         images=random.integers(0, 256, (length, 3, 32, 32, 3), np.uint8), position=normal(length, D),
         velocity=normal(length, D), command=normal(length, D), action=normal(length, 2, D),
         tip_in_socket=normal(length, 3), critical=np.arange(length) > 0,
+        straying=np.arange(length) == 1,
         instruction=f'plug in number {number % 2}', success=number != 1,
     )  # fmt: skip
 

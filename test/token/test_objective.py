@@ -16,8 +16,8 @@ from rlt_ros.token.train import TokenTraining, losses, objective, prefixes, stan
 from rlt_ros.token.tuning import Tuning
 from rlt_ros.vla.examples import Examples, from_episode, home
 from rlt_ros.vla.language import tokenize
-from rlt_ros.vla.model import GOAL_SIZE
 from rlt_ros.vla.proprioception import Proprioception
+from rlt_ros.vla.trunk import GOAL_SIZE
 
 torch.set_num_threads(1)
 ROBOT = load(RobotProfile, 'single_arm')
@@ -79,7 +79,7 @@ def test_hindsight_targets_come_from_proprioception_alone() -> None:
     still = Episode(
         images=np.zeros((t, 1, 96, 96, 3), np.uint8), position=position, velocity=np.zeros_like(position),
         command=position, action=np.zeros((t, 2, ROBOT.action_dim)), tip_in_socket=np.zeros((t, 3)),
-        critical=np.ones(t, bool), instruction='plug it in', success=True,
+        critical=np.ones(t, bool), straying=np.zeros(t, bool), instruction='plug it in', success=True,
     )  # fmt: skip
     goal = from_episode(still, kinematics, feel, 4)[2]
     others = {
@@ -112,6 +112,7 @@ def made_up_examples(count: int = 40) -> Examples:
         words=np.tile(tokenize('plug it in'), (count, 1)),
         features=random.normal(0, 1, (count, 40)).astype(np.float32),
         deltas=random.normal(0, 1e-3, (count, 20, d)).astype(np.float32),
+        known=np.ones((count, 20), bool),
         goal=random.normal(0, 1, (count, GOAL_SIZE)).astype(np.float32),
         tip_in_socket=np.zeros((count, 3), np.float32),
         critical=np.ones(count, bool),

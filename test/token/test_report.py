@@ -19,7 +19,7 @@ from rlt_ros.token.report import Seen, build
 from rlt_ros.token.train import TokenTraining, standardise, train
 from rlt_ros.vla.builtin import BuiltinBackend
 from rlt_ros.vla.examples import Examples
-from rlt_ros.vla.model import GOAL_SIZE
+from rlt_ros.vla.trunk import GOAL_SIZE
 
 torch.set_num_threads(1)
 ROBOT = load(RobotProfile, 'single_arm')
@@ -33,7 +33,7 @@ def made_up_examples(tip: np.ndarray, episode: np.ndarray) -> Examples:
         images=np.zeros((count, 0)), words=np.zeros((count, 0)), features=np.zeros((count, 19), np.float32),
         deltas=(np.repeat(tip[:, None, :1], 10, 1) * np.ones(D) + random.normal(0, 1e-4, (count, 10, D))),
         goal=np.zeros((count, GOAL_SIZE), np.float32), tip_in_socket=tip.astype(np.float32), episode=episode,
-        critical=np.ones(count, bool), instructions=[],
+        critical=np.ones(count, bool), known=np.ones((count, 10), bool), instructions=[],
     )  # fmt: skip
 
 
@@ -207,10 +207,10 @@ def test_the_policy_layer_is_what_the_last_step_of_the_expert_reads_its_velocity
     vla, _ = tiny_weights.vla(ROBOT)
     prefix = torch.randn(3, vla.sizes.tokens, vla.sizes.width)
     hidden = policy_layer(vla, prefix)
-    assert hidden.shape == (3, vla.sizes.width) and not vla.velocity_head._forward_pre_hooks
+    assert hidden.shape == (3, vla.sizes.width) and not vla.expert.head._forward_pre_hooks
     noise = torch.randn(3, vla.sizes.horizon, vla.sizes.action_dim, generator=torch.Generator().manual_seed(0))
     seen = []
-    vla.velocity_head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    vla.expert.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     vla.sample(prefix, noise)
     torch.testing.assert_close(hidden, seen[4].mean(1))
 

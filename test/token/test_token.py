@@ -16,7 +16,7 @@ from rlt_ros.token.model import RlToken, TokenSizes
 from rlt_ros.vla import normalisation
 from rlt_ros.vla import weights as vla_weights
 from rlt_ros.vla.language import WORDS, tokenize
-from rlt_ros.vla.model import GOAL_SIZE
+from rlt_ros.vla.trunk import GOAL_SIZE
 
 torch.set_num_threads(1)
 ROBOT = load(RobotProfile, 'single_arm')
@@ -45,7 +45,7 @@ def test_the_token_is_what_the_encoder_has_at_the_place_of_its_query() -> None:
 def test_the_prefix_has_no_tokens_of_the_instruction() -> None:
     network, _ = tiny_weights.vla(ROBOT)
     seen = []
-    network.prefix_blocks[-1].register_forward_hook(lambda _, __, output: seen.append(output))
+    network.trunk.blocks[-1].register_forward_hook(lambda _, __, output: seen.append(output))
     images = torch.randint(0, 256, (2, 1, 96, 96, 3), dtype=torch.uint8)
     words = torch.from_numpy(tokenize('plug it in')).expand(2, -1)
     with torch.no_grad():

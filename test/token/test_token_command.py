@@ -12,7 +12,7 @@ import yaml
 from rlt_ros import cli, weights_files
 from rlt_ros.config import RobotProfile, load
 from rlt_ros.token import report_run
-from rlt_ros.weights_files import file_hash, metadata
+from rlt_ros.weights_files import file_hash, metadata, vla_hash
 
 torch.set_num_threads(1)
 ROBOT = load(RobotProfile, 'single_arm')
@@ -61,12 +61,12 @@ def test_a_report_from_nothing_and_again_from_what_it_recorded(
         low, high = report[f'{name}_ci']
         assert low <= report[name] <= high
     assert len(report['offset_rmse_mm']) == 2 and report['data']['demonstrations']['scored_episodes'] == 3
-    assert report['vla_sha256'] == file_hash(folder / 'vla') and report['token_sha256'] == file_hash(folder / 'token')
+    assert report['vla_hash'] == vla_hash(folder / 'vla') and report['token_sha256'] == file_hash(folder / 'token')
     assert json.loads((folder / 'report/report.json').read_text()) == report
     for name in ('gaps', 'probes', 'spectrum'):
         assert (folder / 'report' / f'{name}.png').stat().st_size > 10_000
     kept = folder / 'datasets/report-single_arm-short-0'
-    rolled = f'rollouts-10-{report["vla_sha256"][:12]}'
+    rolled = f'rollouts-10-{report["vla_hash"][:12]}'
     assert sorted(path.name for path in kept.iterdir()) == ['demonstrations-10', rolled]
     monkeypatch.setattr(report_run.fresh, 'record', None)
     code, out, _ = rlt(*REPORT)
@@ -120,12 +120,12 @@ def test_train_token_with_alpha_writes_a_pair_of_a_new_vla_and_its_token(rlt: Rl
     weights_files.check(vla, token)
     about = metadata(token, 'rl_token')
     old = metadata(folder / 'token', 'rl_token')
-    assert about['vla_hash'] == file_hash(vla) and about['normalisation_hash'] == old['normalisation_hash']
+    assert about['vla_hash'] == vla_hash(vla) and about['normalisation_hash'] == old['normalisation_hash']
     card = json.loads(vla.with_suffix('.json').read_text())
     assert card['fine-tuned from sha256'] == file_hash(folder / 'vla') and card['sha256'] == file_hash(vla)
     assert '--alpha 0.5 --out-vla new_vla.safetensors' in card['command'] and card['plan']['alpha'] == 0.5
     code, out, _ = rlt(*REPORT, '--json', '--vla', vla, '--token', token, '--dataset', TRAIN[5])
-    assert code in (0, 1) and json.loads(out)['vla_sha256'] == file_hash(vla)
+    assert code in (0, 1) and json.loads(out)['vla_hash'] == vla_hash(vla)
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ import torch
 
 from rlt_ros.config import RobotProfile, load
 from rlt_ros.control.kinematics import Kinematics
-from rlt_ros.data.dataset import Episode
+from rlt_ros.data.dataset import Episode, Writer
 from rlt_ros.errors import UserError
 from rlt_ros.vla import normalisation, weights
 from rlt_ros.vla.builtin import BuiltinBackend, Look
-from rlt_ros.vla.examples import APPROACH_UNITS, GOAL_UNIT, Examples, from_episode, goal_rows, home
+from rlt_ros.vla.examples import APPROACH_UNITS, GOAL_UNIT, Examples, from_episode, goal_rows, home, load_examples
 from rlt_ros.vla.language import VOCABULARY, WORDS, tokenize
 from rlt_ros.vla.proprioception import Proprioception
-from rlt_ros.vla.train import Rows, VlaTraining, prepare, tensors, train
+from rlt_ros.vla.train import VlaTraining, prepare, train
 
 torch.set_num_threads(1)
 ROBOT, TWO_ARMS = load(RobotProfile, 'single_arm'), load(RobotProfile, 'bimanual')
@@ -47,7 +47,8 @@ def synthetic_examples(count: int = 40, episodes: int = 10) -> Examples:
     return Examples(
         images=images.astype(np.uint8), words=np.tile(tokenize('plug it in'), (count, 1)), features=features,
         deltas=deltas.astype(np.float32), goal=goal.astype(np.float32), tip_in_socket=np.zeros((count, 3), np.float32),
-        critical=np.ones(count, bool), episode=np.arange(count) % episodes, instructions=['plug it in'],
+        critical=np.ones(count, bool), known=np.ones((count, 10), bool), episode=np.arange(count) % episodes,
+        instructions=['plug it in'],
     )  # fmt: skip
 
 
@@ -62,35 +63,15 @@ def test_units_are_those_of_the_examples() -> None:
     assert np.isfinite(still.proprioception(np.zeros(40))).all() and (still.scale > 0).all(), 'joints that never move'
 
 
-def test_the_way_to_the_critical_phase_is_learned_but_sets_no_units() -> None:
-    examples = synthetic_examples(400, 20)
-    examples.critical = np.arange(400) % 2 == 0
-    examples.deltas[~examples.critical] *= 10
-    examples.features[~examples.critical] += 0.1
-    examples.deltas[examples.critical, :, -1] = 0.0  # the gripper, say
-    sizes, unit = prepare(ROBOT, examples)
-    _, alone = prepare(ROBOT, examples.chosen(examples.critical))
-    for name in ('scale', 'deviation', 'chunk_mean'):
-        np.testing.assert_array_equal(getattr(unit, name), getattr(alone, name))
-    np.testing.assert_array_equal(unit.chunk_deviation[:, :-1], alone.chunk_deviation[:, :-1])
-    moved = examples.deltas[~examples.held_out & ~examples.critical, -1, -1] / unit.scale[-1]
-    np.testing.assert_allclose(unit.chunk_deviation[-1, -1], np.sqrt((moved**2).mean()), rtol=1e-5)
-    data = tensors(examples, unit, sizes)
-    way = data['chunk'][data['is_approach'] == 1]
-    assert (data['spread'][0] == 1).all()
-    torch.testing.assert_close((way / data['spread'][1]).square().mean(0).sqrt()[-1, 0], torch.tensor(1.0))
-    rows = Rows(examples, ~examples.held_out, 0.25).draw(64, torch.Generator().manual_seed(0)).numpy()
-    assert examples.critical[rows].sum() == 48 and not examples.held_out[rows].any()
-
-
 def test_training_examples_of_a_demonstration() -> None:
     t, stride = 6, 2
     position = np.tile(HOME, (t, 1)) + np.arange(t)[:, None] * 1e-3
     action = np.arange(t * stride, dtype=float).reshape(t, stride, 1) * np.ones(D)
     episode = Episode(np.zeros((t, 1, 96, 96, 3), np.uint8), position, np.zeros((t, D)), position + 1e-4, action,
-                      np.zeros((t, 3)), np.ones(t, bool), 'plug it in', True)  # fmt: skip
+                      np.zeros((t, 3)), np.ones(t, bool), np.zeros(t, bool), 'plug it in', True)  # fmt: skip
     kinematics = Kinematics(ROBOT)
-    features, deltas, goal = from_episode(episode, kinematics, Proprioception(kinematics, HOME), horizon=5)
+    features, deltas, known, goal = from_episode(episode, kinematics, Proprioception(kinematics, HOME), horizon=5)
+    assert known.all()
     assert features.shape == (t, 40) and deltas.shape == (t, 5, D) and goal.shape == (t, 4)
     np.testing.assert_allclose(deltas[2, :, 0] + position[2, 0], [4, 5, 6, 7, 8], atol=1e-5)
     np.testing.assert_allclose(deltas[5, :, 0] + position[5, 0], [10, 11, 11, 11, 11], atol=1e-5)
@@ -107,14 +88,30 @@ def test_on_the_way_to_the_critical_phase_the_goal_is_the_next_grasp() -> None:
     critical = np.arange(t) >= 6
     zero = np.zeros((t, D))
     episode = Episode(np.zeros((t, 1, 96, 96, 3), np.uint8), position, zero, position, zero[:, None].repeat(2, 1),
-                      np.zeros((t, 3)), critical, 'plug it in', True)  # fmt: skip
+                      np.zeros((t, 3)), critical, np.zeros(t, bool), 'plug it in', True)  # fmt: skip
     assert goal_rows(episode, kinematics).tolist() == [2, 2, 2, 5, 5, 5, 8, 8, 8]
-    goal = from_episode(episode, kinematics, Proprioception(kinematics, HOME), 5)[2]
+    goal = from_episode(episode, kinematics, Proprioception(kinematics, HOME), 5)[3]
     points = np.array([kinematics.tool_positions(q)[0] for q in position])
     np.testing.assert_allclose(goal[0, :3], (points[2] - points[0]) / GOAL_UNIT[:3] / APPROACH_UNITS, rtol=1e-4)
     np.testing.assert_allclose(goal[6, :3], (points[8] - points[6]) / GOAL_UNIT[:3], rtol=1e-4)
     still = replace(episode, position=np.tile(HOME, (t, 1)))
     assert goal_rows(still, kinematics).tolist() == [5] * 6 + [8] * 3, 'a hand that does neither'
+
+
+def test_nothing_is_learned_of_where_the_person_strays(tmp_path: Path) -> None:
+    t, zero = 9, np.zeros((9, D))
+    straying = (np.arange(t) == 4) | (np.arange(t) == 5)
+    episode = Episode(np.zeros((t, 1, 96, 96, 3), np.uint8), zero, zero, zero, zero[:, None].repeat(2, 1),
+                      np.zeros((t, 3)), np.ones(t, bool), straying, 'plug it in', True)  # fmt: skip
+    kinematics = Kinematics(ROBOT)
+    known = from_episode(episode, kinematics, Proprioception(kinematics, HOME), horizon=5)[2]
+    assert known.sum(1).tolist() == [5, 5, 4, 2, 0, 0, 5, 5, 5], 'and nothing after it, which it led to'
+    writer = Writer(tmp_path / 'set', ROBOT)
+    for _ in range(10):
+        writer.add(episode)
+    writer.close()
+    examples = load_examples([tmp_path / 'set'], ROBOT, horizon=5)
+    assert len(examples.images) == 70 and examples.known[:, 0].all()
 
 
 def test_it_learns_what_the_pictures_ask_for(tmp_path: Path) -> None:
