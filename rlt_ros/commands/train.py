@@ -99,7 +99,7 @@ def train_approach(
 ) -> None:  # fmt: skip
     """Teach a trained VLA the way to the critical phase (to fetch the part), on demonstrations of full tasks.
 
-    What it does in the critical phase stays as it is. The file changes, so that the token is to be trained anew.
+    What it does in the critical phase stays as it is, and its token valid. An approach that it has learns on.
     """
     from rlt_ros import config
     from rlt_ros.vla.train import VlaTraining

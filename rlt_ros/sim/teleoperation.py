@@ -13,7 +13,7 @@ class Teleoperation:
     def __init__(self, world: World, random: np.random.Generator, detours: bool = False):
         self.world, self.random = world, random
         self.person: Fetching | Operator
-        self.person = Operator(world, random) if world.holding else Fetching(world, random, detours)
+        self.person = Operator(world, random) if world.rack is None else Fetching(world, random, detours)
 
     @property
     def straying(self) -> bool:

@@ -216,7 +216,7 @@ def test_demonstrations_have_detours_and_still_fetch_the_part() -> None:
 
 @pytest.mark.parametrize(('across', 'holding'), [(0.015, False), (0.0, True)])
 def test_a_person_takes_over_wherever_the_hand_is(across: float, holding: bool) -> None:
-    """Below the part and beside it with closed fingers, or with the part in them."""
+    """Below the part and beside it with closed fingers, or with the part in them: then it is carried on, as fast."""
     world = World(load(RobotProfile, 'bimanual'), load(Task, 'ethernet_full'), 5)
     world.place(world.rack.part + [across, 0, 0.0 if holding else -0.008], world.rack.yaw, 0.006)
     world.step(world.position.copy(), DT)
@@ -226,7 +226,7 @@ def test_a_person_takes_over_wherever_the_hand_is(across: float, holding: bool) 
         world.step(person.command(), DT)
         ticks += 1
         assert world.holding or not holding, 'what is in the hand stays there'
-    assert world.critical()
+    assert world.critical() and (ticks < 180 or not holding)
 
 
 def test_the_critical_phase_begins_with_the_part_nearly_at_rest_above_the_socket() -> None:
