@@ -64,6 +64,7 @@ def rollout(runner: LockStep) -> Episode:
         action=np.array(executed).reshape(count, stride, -1),
         tip_in_socket=np.array(rows['tip']),
         critical=np.ones(count, bool),  # of what is fetched before nothing is asked
+        straying=np.zeros(count, bool),
         instruction=runner.task.instruction,
         success=result.success,
     )

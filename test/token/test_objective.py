@@ -81,16 +81,16 @@ def test_hindsight_targets_come_from_proprioception_alone() -> None:
         command=position, action=np.zeros((t, 2, ROBOT.action_dim)), tip_in_socket=np.zeros((t, 3)),
         critical=np.ones(t, bool), straying=np.zeros(t, bool), instruction='plug it in', success=True,
     )  # fmt: skip
-    goal = from_episode(still, kinematics, feel, 4)[2]
+    goal = from_episode(still, kinematics, feel, 4)[3]
     others = {
         'images': np.full_like(still.images, 255), 'action': still.action + 1, 'tip_in_socket': still.tip_in_socket + 1,
         'command': position + 1, 'velocity': still.velocity + 1, 'instruction': 'pull it out',
     }  # fmt: skip
-    np.testing.assert_array_equal(from_episode(replace(still, **others), kinematics, feel, 4)[2], goal)
+    np.testing.assert_array_equal(from_episode(replace(still, **others), kinematics, feel, 4)[3], goal)
     assert np.abs(goal[:-1]).min() > 0
     moved = position.copy()
     moved[-1] += 0.01
-    assert (from_episode(replace(still, position=moved), kinematics, feel, 4)[2][:-1] != goal[:-1]).all()
+    assert (from_episode(replace(still, position=moved), kinematics, feel, 4)[3][:-1] != goal[:-1]).all()
 
 
 def test_hindsight_is_linear_in_the_token_and_clamped() -> None:

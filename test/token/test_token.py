@@ -53,7 +53,7 @@ def test_the_prefix_has_no_tokens_of_the_instruction() -> None:
     patches = len(ROBOT.cameras) * (ROBOT.image_size // 16) ** 2
     assert prefix.shape[1] == network.sizes.tokens == patches + 1, 'image tokens and the state token'
     assert seen[0].shape[1] == patches + 1 + WORDS, 'the words were there'
-    torch.testing.assert_close(prefix, network.prefix_norm(seen[0][:, :-WORDS]))
+    torch.testing.assert_close(prefix, network.trunk.norm(seen[0][:, :-WORDS]))
 
 
 def test_decoder_is_causal() -> None:

@@ -187,7 +187,7 @@ def test_wrong_weights_files_are_refused_in_one_line(tmp_path: Path) -> None:
     ):
         save_file(tensors, path, metadata | changes)
         assert message in refused(path)
-    for missing in ('normalisation.scale', 'network.place'):
+    for missing in ('normalisation.scale', 'network.trunk.place'):
         save_file({k: v for k, v in tensors.items() if k != missing}, path, metadata)
         refused(path)
     fewer = {k: v[:-1] if k in ('normalisation.mean', 'normalisation.deviation') else v for k, v in tensors.items()}
