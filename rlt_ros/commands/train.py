@@ -53,7 +53,7 @@ def collect(
     from rlt_ros import config
     from rlt_ros.data.dataset import is_dataset
     from rlt_ros.sim.collect import collect as record
-    from rlt_ros.vla.backends import open_backend
+    from rlt_ros.sim.collect import fresh
 
     if out and len(task) > 1:
         raise UserError(f'--out {out} is one folder, for {len(task)} tasks; give one --task, or no --out')
@@ -66,8 +66,14 @@ def collect(
         if not out and is_dataset(folder):
             console.print(f'{folder}: is there already')
             continue
-        corrected = open_backend(str(vla), profile, its_task) if vla else None
-        result = record(profile, its_task, episodes or EPISODES[its_task.setting], seed, folder, corrected)
+        if vla:
+            from rlt_ros.bench.corrections import led
+            from rlt_ros.vla.backends import open_backend
+
+            worlds = led(profile, its_task, open_backend(str(vla), profile, its_task), seed)
+        else:
+            worlds = fresh(profile, its_task, seed)
+        result = record(profile, its_task, worlds, episodes or EPISODES[its_task.setting], seed, folder)
         console.print(f'{folder}: {result["episodes"]:.0f} demonstrations, median {result["median_steps"]:.0f} steps')
 
 

@@ -52,10 +52,11 @@ def _draw(path: Path, title: str, curve: list[dict]) -> None:
 def _markdown(name: str, card: dict) -> str:
     lines = [f'# {name}', '', 'Written by the command below; every number is measured by it.', '']
     for key, value in card.items():
+        parts = value if isinstance(value, list) else [value]
         if key == 'curve':
             lines.append(f'![curve]({Path(name).stem}.png)')
-        elif isinstance(value, dict) or isinstance(value, list) and value and isinstance(value[0], dict):
-            for part in value if isinstance(value, list) else [value]:
+        elif parts and all(isinstance(part, dict) for part in parts):
+            for part in parts:
                 lines += [f'**{key}**', ''] + [f'- {k}: {_short(v)}' for k, v in part.items()] + ['']
         else:
             lines += [f'**{key}**: {_short(value)}', '']

@@ -5,17 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from rlt_ros.bench.lockstep import LockStep, one_core
-from rlt_ros.config import Method, RobotProfile, Task, load
+from rlt_ros.config import RobotProfile, Task
 from rlt_ros.data.dataset import Episode, Writer
 from rlt_ros.data.progress import progress
 from rlt_ros.sim.teleoperation import Teleoperation
 from rlt_ros.sim.world import World
-from rlt_ros.vla.builtin import BuiltinBackend
 
 LONGEST = {'critical': 15.0, 'full': 40.0}  # s, then the person gives up
-LED = 1.5, 6.0  # s that a VLA leads before the person takes over
-CORRECTED = 11  # beside the seed: starts and takeovers of those
 
 
 def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episode:
@@ -56,7 +52,7 @@ def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episod
     )
 
 
-def fresh(profile: RobotProfile, task: Task, seed: int) -> Iterator[World]:
+def fresh(profile: RobotProfile, task: Task, seed: int | list[int]) -> Iterator[World]:
     """A world at a new start, again and again."""
     world = World(profile, task, seed)
     while True:
@@ -64,26 +60,14 @@ def fresh(profile: RobotProfile, task: Task, seed: int) -> Iterator[World]:
         yield world
 
 
-def led(profile: RobotProfile, task: Task, vla: BuiltinBackend, seed: int) -> Iterator[World]:
-    """A world as a VLA leaves it on its way to the critical phase: who demonstrates from there corrects it."""
-    one_core()
-    runner = LockStep(profile, task, load(Method, 'rlt'), vla, None, [seed, CORRECTED])
-    random = np.random.default_rng([seed, CORRECTED, 1])
-    while True:
-        enough = random.uniform(*LED) * profile.control_rate
-        runner.episode('evaluation', noise=False, watch=lambda _, tick, last=False: tick > enough)  # noqa: B023
-        yield runner.world
-
-
 def collect(
-    profile: RobotProfile, task: Task, episodes: int, seed: int, folder: Path, vla: BuiltinBackend | None = None
+    profile: RobotProfile, task: Task, worlds: Iterator[World], episodes: int, seed: int, folder: Path
 ) -> dict[str, float]:
     """Write `episodes` successful demonstrations; those that fail are left out, as people leave them out.
 
-    vla: that they correct, in a full task; they begin where it is taken over.
+    worlds: one for each, as it is when the demonstration begins.
     """
     random = np.random.default_rng([seed, 1])
-    worlds = fresh(profile, task, seed) if vla is None else led(profile, task, vla, seed)
     writer, steps, failed = Writer(folder, profile), [], 0
     with progress() as bars:
         bar = bars.add_task(f'demonstrations of {task.name}', total=episodes, note='')

@@ -56,7 +56,10 @@ class Fetching:
         self.tremor, self.tick, self.tries = np.zeros(3), 0, 0
         self.open = self.joints[self.grip]
         self.pace = random.uniform(0.85, 1.15)
-        self._aim() if not world.holding else self._bring()
+        if world.holding:
+            self._bring()
+        else:
+            self._aim()
 
     def _aim(self) -> None:
         error = AIM_SHRINK**self.tries

@@ -13,7 +13,7 @@ import numpy as np
 from rlt_ros.bench.lockstep import LockStep
 from rlt_ros.config import Method, RobotProfile, Task
 from rlt_ros.data.dataset import Episode, Writer
-from rlt_ros.sim.collect import demonstrate
+from rlt_ros.sim.collect import demonstrate, fresh
 from rlt_ros.sim.world import World
 from rlt_ros.vla.builtin import BuiltinBackend
 
@@ -22,10 +22,8 @@ DEMONSTRATIONS, ROLLOUTS = 9, 10  # with the seed they make starts that `rlt col
 
 def demonstrations(profile: RobotProfile, task: Task, seed: int) -> Iterator[Episode]:
     """Successful ones without end; those that fail are left out, as in the training data."""
-    world = World(profile, task, [seed, DEMONSTRATIONS])
     random = np.random.default_rng([seed, DEMONSTRATIONS, 1])
-    while True:
-        world.reset()
+    for world in fresh(profile, task, [seed, DEMONSTRATIONS]):
         episode = demonstrate(world, random, task)
         if episode.success:
             yield episode

@@ -1,0 +1,24 @@
+"""Where corrections begin: a VLA leads in lock-step, until a person takes over."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from rlt_ros.bench.lockstep import LockStep, one_core
+from rlt_ros.config import Method, RobotProfile, Task, load
+from rlt_ros.sim.world import World
+from rlt_ros.vla.builtin import BuiltinBackend
+
+LED = 1.5, 6.0  # s that a VLA leads before the person takes over
+CORRECTED = 11  # beside the seed: starts and takeovers of those
+
+
+def led(profile: RobotProfile, task: Task, vla: BuiltinBackend, seed: int) -> Iterator[World]:
+    """A world as a VLA leaves it on its way to the critical phase: who demonstrates from there corrects it."""
+    one_core()
+    runner = LockStep(profile, task, load(Method, 'rlt'), vla, None, [seed, CORRECTED])
+    random = np.random.default_rng([seed, CORRECTED, 1])
+    while True:
+        enough = random.uniform(*LED) * profile.control_rate
+        runner.episode('evaluation', noise=False, watch=lambda _, tick, last=False: tick > enough)  # noqa: B023
+        yield runner.world
