@@ -138,9 +138,28 @@ class Task(Strict):
         default=1.0, gt=0, le=100, description="on the method's beta: above 1 where far from success, or hard to undo"
     )
     time_limit: float = Field(default=9.0, gt=0, le=600, description='s, then the episode is truncated')
-    handover_after: float = Field(
-        default=0.0, ge=0, description='s of VLA approach before the critical phase; an operator may hand over earlier'
-    )
+    handover_after: float | None = Field(
+        default=0.0, ge=0, description='s of VLA approach before the critical phase; an operator, or the simulator of a '
+        'full task, may hand over earlier; null: nobody else does'
+    )  # fmt: skip
+    approach_limit: float | None = Field(
+        default=None, gt=0, le=3600, description='s of approach without a handover, then the episode is over and '
+        'nothing of it is learned from; null: it goes on'
+    )  # fmt: skip
+
+    @model_validator(mode='after')
+    def _an_approach_ends(self) -> 'Task':
+        if self.setting == 'full' and self.handover_after is None and self.approach_limit is None:
+            raise ValueError('handover_after and approach_limit are both null: where nothing is fetched, no episode ends')
+        return self
+
+    def hands_over(self, seconds: float) -> bool:
+        """Whether the critical phase begins by itself after so much of the approach."""
+        return self.handover_after is not None and seconds >= self.handover_after
+
+    def gives_up(self, seconds: float) -> bool:
+        """Whether the episode is over after so much of the approach."""
+        return self.approach_limit is not None and seconds >= self.approach_limit
 
 
 class Shares(Strict):

@@ -20,7 +20,7 @@ import numpy as np
 
 from rlt_ros import __version__
 from rlt_ros.bench.learning import FINAL, Recorder, evaluate, learn
-from rlt_ros.bench.lockstep import LockStep, Result, hands_over, one_core, open_lockstep
+from rlt_ros.bench.lockstep import LockStep, Result, hands_over, is_over, one_core, open_lockstep
 from rlt_ros.bench.parts import Parts
 from rlt_ros.bench.variations import varied
 from rlt_ros.config import Method, RobotProfile, Task, config_hash, load
@@ -110,13 +110,13 @@ class Person:
         self.dt = 1.0 / profile.control_rate
 
     def episode(self, watch: Callable) -> Result:
-        world, tick, begin, success = self.world, 0, None, False  # begin: of the critical phase
+        world, phase, tick, begin, success = self.world, 'approach', 0, 0, False  # begin: of the phase
         world.reset()
         operator = Teleoperation(world, self.random)
         while not success:
-            if begin is None and hands_over(world, self.task, tick * self.dt):
-                begin = tick
-            if begin is not None and (tick - begin) * self.dt >= self.task.time_limit:
+            if phase == 'approach' and hands_over(world, self.task, tick * self.dt):
+                phase, begin = 'critical', tick
+            if is_over(self.task, phase, (tick - begin) * self.dt):
                 break
             watch(world, tick)
             world.step(operator.command(), self.dt)

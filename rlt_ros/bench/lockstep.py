@@ -129,7 +129,7 @@ class LockStep:
             if phase == 'approach' and hands_over(world, self.task, tick * self.dt):
                 phase, begin = 'critical', tick
                 executor.episode(self.episodes, phase, mode, tick, world.position)
-            if phase == 'critical' and (tick - begin) * self.dt >= self.task.time_limit:
+            if is_over(self.task, phase, (tick - begin) * self.dt):
                 break
             if watch is not None and watch(world, tick):
                 break
@@ -150,7 +150,7 @@ class LockStep:
             watch(world, tick, last=True)
         missing = [t for t in looks if t not in seen]
         seen |= dict(zip(missing, self.see([looks[t] for t in missing]), strict=True))
-        first = 0 if method.store_approach else begin
+        first = 0 if method.store_approach else begin if phase == 'critical' else tick
         learned = {t: state for t, state in seen.items() if t >= first}
         transitions = list(self.builder.build(learned, steps, Ending(tick, success, terminated=success)))
         return Result(success, tick, world.penetration, tick - first, transitions)
@@ -158,7 +158,12 @@ class LockStep:
 
 def hands_over(world: World, task: Task, seconds: float) -> bool:
     """Whether the critical phase begins, `seconds` after the start: at once where nothing has to be fetched."""
-    return world.rack is None or world.critical() or seconds >= task.handover_after
+    return world.rack is None or world.critical() or task.hands_over(seconds)
+
+
+def is_over(task: Task, phase: str, seconds: float) -> bool:
+    """Whether the time of an episode is up, `seconds` after its phase began."""
+    return seconds >= task.time_limit if phase == 'critical' else task.gives_up(seconds)
 
 
 def open_lockstep(

@@ -211,8 +211,10 @@ class EpisodeNode(ManagedNode):
         elif state.phase == Phase.RESET:
             self.reset(now)
         elif state.phase == Phase.APPROACH:
-            if in_phase >= self.task.handover_after:
+            if self.task.hands_over(in_phase):
                 self.apply(Event.HANDOVER, now)
+            elif self.task.gives_up(in_phase):
+                self.apply(Event.TIMEOUT, now)
         elif state.phase == Phase.CRITICAL:
             if in_phase >= self.task.time_limit:
                 self.apply(Event.TIMEOUT, state.since + round(self.task.time_limit * 1e9))

@@ -88,6 +88,14 @@ def test_of_a_full_task_the_critical_phase_alone_is_stored(make: Callable[..., L
     assert [t.tick for t in both.transitions] == list(range(0, 30 + TICKS - 6 + 1, 2))
 
 
+def test_an_approach_that_does_not_arrive_ends_and_nothing_is_learned_from_it(make: Callable[..., LockStep]) -> None:
+    lost = load(Task, 'ethernet_full').model_copy(update={'handover_after': None, 'approach_limit': 0.6})
+    result = make(task=lost).episode('warmup', every=True)
+    assert result == Result(False, 30, result.penetration, 0) and not result.transitions
+    both = make(task=lost, method=METHOD.model_copy(update={'store_approach': True})).episode('warmup', every=True)
+    assert both.learned == 30 and both.transitions[-1].truncated
+
+
 def test_a_task_says_what_the_policy_feels_of_the_robot(make: Callable[..., LockStep]) -> None:
     arms, d = 1, ROBOT.action_dim
     for name, size in (('ethernet', 19 * arms), ('screw', 3 * d)):

@@ -120,6 +120,14 @@ def test_nothing_starts_before_everything_is_up_then_an_episode_runs_by_itself(r
     assert rest.resets >= 1 and rest.states[4].robot_minutes == pytest.approx(0.5 / 60)
 
 
+def test_an_approach_that_nobody_hands_over_is_given_up(rest, bench):
+    rest.start(task={'handover_after': None, 'approach_limit': 0.3}.items(), reset_seconds=0.0)
+    rest.until('reset', 2)
+    first = [(s.episode, s.phase, s.outcome) for s in rest.states if s.episode == 1]
+    assert first == [(1, 'reset', ''), (1, 'approach', ''), (1, 'ended', 'timeout')]
+    assert rest.states[-1].robot_minutes == 0.0
+
+
 def test_a_person_drives_it_all_by_services_and_undoes_a_label(rest, bench):
     rest.start(reset='person', task={'handover_after': 600.0}.items())
     rest.until('reset', 1)
