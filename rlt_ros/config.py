@@ -153,6 +153,12 @@ class Task(Strict):
             raise ValueError('handover_after and approach_limit are both null: where nothing is fetched, no episode ends')
         return self
 
+    def alone(self) -> 'Task':
+        """Its critical phase alone: the part is in the hand from the start."""
+        if self.setting == 'critical':
+            return self
+        return self.model_copy(update={'setting': 'critical', 'handover_after': 0.0, 'approach_limit': None})
+
     def hands_over(self, seconds: float) -> bool:
         """Whether the critical phase begins by itself after so much of the approach."""
         return self.handover_after is not None and seconds >= self.handover_after

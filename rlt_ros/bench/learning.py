@@ -9,12 +9,16 @@ from rlt_ros.bench.lockstep import Result, one_core, open_lockstep
 from rlt_ros.bench.parts import RLT, Parts
 from rlt_ros.bench.trace import Trace
 from rlt_ros.config import Method, RobotProfile, Task
+from rlt_ros.errors import UserError
+from rlt_ros.report.records import LEARNED
 from rlt_ros.rl import checkpoint
 from rlt_ros.rl.learner import Learner
 from rlt_ros.sim.physics import SOFT, STIFF
 
 # seeds of starts, beside the run's own; none is used twice
-LEARNING, FINAL = 2, 7
+LEARNING, FINAL, WHOLE = 2, 7, 13
+PATIENCE = 50  # whole episodes in a row of which nothing could be learned
+CURRICULUM = 2 / 3  # of the robot minutes of a full task: so long its critical phase alone is practised
 
 
 class Recorder:
@@ -30,7 +34,7 @@ class Recorder:
         """One ended episode, the updates made after it and the seconds they took."""
         self.number += 1
         self.ticks += result.steps
-        if mode in ('warmup', 'online'):
+        if mode in LEARNED:
             self.minutes += result.learned / self.rate / 60
         record = {
             'episode': self.number, 'mode': mode, 'outcome': 'success' if result.success else 'timeout',
@@ -61,20 +65,34 @@ def learn(
 ) -> Recorder:  # fmt: skip
     """Evaluate the VLA, warm up, learn for `minutes` of robot time; report(robot minutes, note) after each episode.
 
+    A full task is learned as in the paper: its critical phase alone first, with the part in the hand from the start
+    (mode curriculum), then the whole.
+
     Then, without noise and from starts that were not learned from, `final_episodes` of the actor, and (stiff) as many
     with stiffer contact and a smaller time step: who has learned to push through a soft wall shows there.
+
+    Raises UserError where the VLA never arrives at the critical phase of a full task.
     """
     one_core()
-    runner = open_lockstep(profile, task, method, [seed, LEARNING], parts=parts)
-    learner, recorder = runner.learner(seed), Recorder(folder, profile.control_rate, method)
-    for _ in range(method.evaluation_episodes):
-        recorder.add('evaluation', runner.episode('evaluation', noise=False))
-        report(0.0, f'VLA: episode {recorder.number}')
-    warm = 0
-    recent: list[bool] = []
+    recorder = Recorder(folder, profile.control_rate, method)
+    if method.evaluation_episodes:
+        frozen = open_lockstep(profile, task, method, [seed, LEARNING, WHOLE], parts=parts)
+        for _ in range(method.evaluation_episodes):
+            recorder.add('evaluation', frozen.episode('evaluation', noise=False))
+            report(0.0, f'VLA: episode {recorder.number}')
+    runner = open_lockstep(profile, task.alone(), method, [seed, LEARNING], parts=parts)
+    learner, warm, lost, recent = runner.learner(seed), 0, 0, []
     while recorder.minutes < minutes:
+        if runner.task.setting != task.setting and recorder.minutes >= CURRICULUM * minutes:
+            runner, recent = open_lockstep(profile, task, method, [seed, LEARNING, WHOLE], parts=parts), []
+            runner.use(learner)
         mode = 'warmup' if warm < method.warmup_episodes else 'online'
         result = runner.episode(mode, every=True)
+        lost = 0 if result.learned else lost + 1
+        if lost == PATIENCE:
+            raise UserError(f'{task.name}: the VLA did not arrive at the critical phase in {lost} episodes one after '
+                            'another; there is nothing to learn from')  # fmt: skip
+        shown = mode if runner.task.setting == task.setting else 'curriculum'
         for transition in result.transitions:
             learner.add(transition, mode)
         warm += mode == 'warmup'
@@ -86,9 +104,9 @@ def learn(
         seconds = time.monotonic() - started
         if learner.learning and not learner.check():
             runner.use(learner)
-        recorder.add(mode, result, learner, learner.agent.updates - before, seconds)
+        recorder.add(shown, result, learner, learner.agent.updates - before, seconds)
         recent = [*recent[-19:], result.success]
-        report(recorder.minutes, f'{mode}, success of the last {len(recent)}: {sum(recent) / len(recent):.0%}, '
+        report(recorder.minutes, f'{shown}, success of the last {len(recent)}: {sum(recent) / len(recent):.0%}, '
                f'{result.steps} steps, {learner.agent.updates} updates')  # fmt: skip
     checkpoint.write(folder / 'checkpoints' / 'learner.safetensors', learner)
     checkpoint.replace(folder / 'checkpoints' / 'actor.safetensors', learner.packed())

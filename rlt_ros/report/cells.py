@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from rlt_ros.report.records import of_mode, read_episodes, read_object
+from rlt_ros.report.records import LEARNED, of_mode, read_episodes, read_object
 from rlt_ros.report.summary import describe, median_steps, minutes_to, successes, throughput, wilson
 
 DRAWS = 1000
@@ -48,7 +48,7 @@ def results(cells: Sequence[Cell]) -> list[dict]:
     for cell in cells:
         measured, online = describe(final(cell)), of_mode(read_episodes(cell.folder), 'online')
         versions, done = read_object(cell.folder / 'versions.json'), read_object(cell.folder / 'finished.json')
-        learned = describe([e for e in read_episodes(cell.folder) if e['mode'] in ('warmup', 'online')])
+        learned = describe([e for e in read_episodes(cell.folder) if e['mode'] in LEARNED])
         rows.append({
             'method': label(cell), 'task': cell.task, 'setting': cell.setting, 'seed': cell.seed,
             'episodes': measured['episodes'], 'success_rate': measured['success_rate'], 'ci': measured['success_ci'],

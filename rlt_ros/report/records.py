@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+LEARNED = ('curriculum', 'warmup', 'online')  # modes of episodes that are learned from; the first: of another setting
 NUMBERS = ('episode', 'steps', 'seconds', 'robot_minutes')
 
 

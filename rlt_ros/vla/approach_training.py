@@ -13,7 +13,6 @@ from rlt_ros.vla.examples import APPROACH_UNITS, GOAL_UNIT, Examples
 from rlt_ros.vla.model import BuiltinVla
 from rlt_ros.vla.normalisation import LEAST_DEVIATION, Normalisation
 from rlt_ros.vla.train import (
-    GOAL_CLAMP,
     GOAL_WEIGHT,
     HELD_OUT_BATCH,
     NOISES,
@@ -27,6 +26,7 @@ from rlt_ros.vla.train import (
 )  # fmt: skip
 
 NEAR = 0.05  # m from the next goal: half of what is learned from lies there, where it is decided
+PRECISE = 5.0  # at a goal its error weighs so much more than NEAR away and beyond: there it is in units of 2 mm
 OUTLINE_EVERY = 4  # observations from which it is learned whose turn it is: neighbours look alike
 
 
@@ -55,6 +55,8 @@ def train(
     torch.set_flush_denormal(True)
     model, averaged = Approach(vla.sizes), Approach(vla.sizes)
     data = tensors(examples, unit, vla.sizes) | {'known': torch.from_numpy(examples.known)}
+    distance = torch.from_numpy(examples.goal[:, :3] * GOAL_UNIT[:3] * APPROACH_UNITS).norm(dim=1)
+    data['precision'] = precision(distance)
     kept, held_out = (
         torch.from_numpy(np.flatnonzero(~examples.critical & mask)) for mask in (~examples.held_out, examples.held_out)
     )
@@ -63,8 +65,7 @@ def train(
         set_units(model, data['chunk'][kept], data['known'][kept])
     else:
         model.load_state_dict(vla.approach.state_dict())
-    way = torch.from_numpy(examples.goal[:, :3] * GOAL_UNIT[:3] * APPROACH_UNITS).norm(dim=1)
-    near, half = kept[way[kept] < NEAR], plan.batch // 2
+    near, half = kept[distance[kept] < NEAR], plan.batch // 2
     kept_turns, held_out_turns = (torch.nonzero(mask)[:, 0] for mask in (~turn.held_out, turn.held_out))
 
     def parts(network: Approach, training: bool) -> dict[str, torch.Tensor]:
@@ -81,6 +82,11 @@ def train(
     curve = descend(model, averaged, plan, parts, {'goal': GOAL_WEIGHT}, report)
     vla.approach = averaged
     return curve
+
+
+def precision(distance: torch.Tensor) -> torch.Tensor:
+    """What the error of a predicted goal is multiplied by, so far from it (m): the last millimetres are worth more."""
+    return PRECISE + (1 - PRECISE) * (distance / NEAR).clamp(max=1).float()
 
 
 def set_units(model: Approach, chunk: torch.Tensor, known: torch.Tensor) -> None:
@@ -105,8 +111,9 @@ def losses(
         foresight = model.trunk.foresight(seen)
         goal, log_span = model.trunk.goal_head(foresight), model.span_head(foresight)[:, 0]
         flow = model.expert.loss(seen, chunk / model.span(log_span.detach()), known, noises)
+    worth = data['precision'][rows, None]
     return {
         'flow': flow,
-        'goal': (goal.float() - data['goal'][rows]).square().clamp(max=GOAL_CLAMP).mean(),
+        'goal': F.huber_loss(goal.float() * worth, data['goal'][rows] * worth),
         'span': (log_span.float() - size.log()).square().mean(),
     }

@@ -11,7 +11,7 @@ from rlt_ros import weights_files
 from rlt_ros.config import RobotProfile, load
 from rlt_ros.vla import weights
 from rlt_ros.vla.approach import Approach
-from rlt_ros.vla.approach_training import losses, set_units, train, turns
+from rlt_ros.vla.approach_training import losses, precision, set_units, train, turns
 from rlt_ros.vla.examples import Examples
 from rlt_ros.vla.language import tokenize
 from rlt_ros.vla.model import BuiltinVla
@@ -88,6 +88,7 @@ def test_it_is_learned_and_the_critical_phase_stays_as_it_is(tmp_path: Path, exa
 def test_what_is_not_known_does_not_count(examples: Examples, vla) -> None:
     network, unit = vla
     data = tensors(examples, unit, network.sizes) | {'known': torch.arange(H).expand(T, H) < 10}
+    data['precision'] = torch.ones(T)
     rows, found = torch.arange(0, 20, 2), []
     for wild in (0.0, 1e4):
         data['chunk'][:, 10:] = wild
@@ -97,3 +98,17 @@ def test_what_is_not_known_does_not_count(examples: Examples, vla) -> None:
         assert (model.mean[10:] == 0).all() and (model.mean[:10] != 0).any() and model.deviation.min() > 0
         found.append({name: value.item() for name, value in losses(model, data, rows, 1, 0.0, 0).items()})
     assert found[0]['goal'] == found[1]['goal'] and found[0]['span'] == found[1]['span']
+
+
+def test_a_goal_is_worth_more_the_nearer_it_is(examples: Examples, vla) -> None:
+    there = precision(torch.tensor([0.0, 0.025, 0.05, 0.3]))
+    assert there.tolist() == [5.0, 3.0, 1.0, 1.0]
+    network, unit = vla
+    data = tensors(examples, unit, network.sizes) | {'known': torch.ones(T, H, dtype=torch.bool)}
+    model, found = Approach(network.sizes), []
+    for worth in (1.0, 3.0):  # all goals are far beyond 1 unit off: there the error counts linearly
+        data['goal'] = torch.full((T, 4), 100.0)
+        data['precision'] = torch.full((T,), worth)
+        torch.manual_seed(1)
+        found.append(losses(model, data, torch.arange(4), 1, 0.0, 0)['goal'].item())
+    assert found[1] == pytest.approx(3 * found[0], rel=0.02) and found[0] == pytest.approx(99.5, rel=0.05)
