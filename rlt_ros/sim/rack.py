@@ -1,6 +1,6 @@
 """How a full task starts: the part stands in a rack on the table, and the hand has to fetch it.
 
-Grasping is decided, not simulated: where the fingers have closed around the part it is in the hand from then on.
+Grasping is decided, not simulated: where the fingers close around the part it is in the hand from then on.
 Parallel fingers centre it between them, the notch in their tips does so across, nearly (`SEATED`). Where the hand
 opens, the part is lost, and the rack offers the next one.
 """
@@ -55,6 +55,7 @@ class Rack:
         self._bits = model.geom_contype.copy(), model.geom_conaffinity.copy()
         self._slides = [model.joint(f'held/slide_{axis}') for axis in 'yz']
         self.yaw, self.holding = 0.0, False
+        self._open = True  # the hand, until its fingers have closed around something or nothing
 
     def _geoms(self, body: int) -> np.ndarray:
         """Geoms of a body and of what hangs on it."""
@@ -77,6 +78,7 @@ class Rack:
         self.yaw = draw(-YAW, YAW)
         world.model.body_quat[self._body] = [np.cos(self.yaw / 2), 0, 0, np.sin(self.yaw / 2)]
         self._show(holding=False)
+        self._open = True
         return np.add(START, draw(-START_ACROSS, START_ACROSS, 3)), draw(-START_YAW, START_YAW)
 
     def _show(self, holding: bool) -> None:
@@ -103,10 +105,11 @@ class Rack:
         """Grasp or lose the part."""
         world = self.world
         opening = world.position[world.kinematics.grippers[world.tool_arm]]
+        closes, self._open = self._open and opening < CLOSED, opening >= CLOSED
         if self.holding:
             if opening > LOST:
                 self._show(holding=False)
-        elif opening < CLOSED:
+        elif closes:
             position, rotation = world.tool()
             data = world.data
             off = rotation.T @ (data.xpos[self._part] - position)

@@ -169,9 +169,10 @@ def test_a_task_of_ones_own_is_a_file(tmp_path: Path) -> None:
 
 
 def grasp(world: World, across: float, opening: float) -> None:
-    """Put the hand `across` m beside the middle of the part in the rack, fingers `opening` m apart, and let it be."""
-    world.place(world.rack.part + [across, 0, 0], world.rack.yaw, opening)
-    world.step(world.position.copy(), DT)
+    """Put the open hand `across` m beside the middle of the part in the rack, then its fingers `opening` m apart."""
+    for apart in (0.02, opening):
+        world.place(world.rack.part + [across, 0, 0], world.rack.yaw, apart)
+        world.step(world.position.copy(), DT)
 
 
 def test_the_part_is_seated_in_the_hand_where_it_was_grasped_and_lost_when_the_hand_opens() -> None:
@@ -196,6 +197,16 @@ def test_the_part_is_seated_in_the_hand_where_it_was_grasped_and_lost_when_the_h
     assert not world.holding and np.abs(world.in_hand).max() == 0
 
 
+def test_closed_fingers_that_pass_the_part_do_not_grasp_it() -> None:
+    world = World(load(RobotProfile, 'bimanual'), load(Task, 'charger_full'), 4)
+    grasp(world, 0.01, 0.006)
+    world.place(world.rack.part, world.rack.yaw, 0.006)
+    world.step(world.position.copy(), DT)
+    assert not world.holding
+    grasp(world, 0.0, 0.006)
+    assert world.holding
+
+
 def test_demonstrations_have_detours_and_still_fetch_the_part() -> None:
     """How far the hand goes off its straight way to the part, without and with them."""
     off = []
@@ -218,8 +229,9 @@ def test_demonstrations_have_detours_and_still_fetch_the_part() -> None:
 def test_a_person_takes_over_wherever_the_hand_is(across: float, holding: bool) -> None:
     """Below the part and beside it with closed fingers, or with the part in them: then it is carried on, as fast."""
     world = World(load(RobotProfile, 'bimanual'), load(Task, 'ethernet_full'), 5)
-    world.place(world.rack.part + [across, 0, 0.0 if holding else -0.008], world.rack.yaw, 0.006)
-    world.step(world.position.copy(), DT)
+    for opening in (0.02, 0.006):
+        world.place(world.rack.part + [across, 0, 0.0 if holding else -0.008], world.rack.yaw, opening)
+        world.step(world.position.copy(), DT)
     assert world.holding == holding
     person, ticks = Teleoperation(world, np.random.default_rng(5)), 0
     while not world.critical() and ticks < 1000:
