@@ -192,10 +192,11 @@ class Method(Strict):
     bc_weight: float = Field(
         default=0.1, ge=0, le=100, description='beta, on the summed squared deviation from the reference chunk (Eq. 5)'
     )
-    bc_weight_end: float | None = Field(
-        default=None, ge=0, le=100, description='what beta goes to over the first bc_ramp updates; null: it stays'
-    )
-    bc_ramp: int = Field(default=30_000, ge=1, le=10_000_000, description='updates')
+    bc_first: float = Field(
+        default=0.0, ge=0, le=100, description='beta at first, where that is more: until the critic has seen what its '
+        'actor does, the actor stays near the VLA'
+    )  # fmt: skip
+    bc_ramp: int = Field(default=15_000, ge=1, le=10_000_000, description='updates in which beta falls to bc_weight')
     noise: float = Field(default=0.02, ge=0, le=1, description='sigma of the policy, normalised action units')
     reference_dropout: float = Field(
         default=0.5, ge=0, le=1, description='chance that a training sample hides its reference from the actor'
@@ -245,10 +246,7 @@ class Method(Strict):
 
 def learned_with(method: Method, task: Task) -> Method:
     """The method as the task is learned with: beta times the task's factor."""
-    end = method.bc_weight_end
-    return method.model_copy(update={
-        'bc_weight': method.bc_weight * task.bc_factor, 'bc_weight_end': None if end is None else end * task.bc_factor,
-    })  # fmt: skip
+    return method.model_copy(update={'bc_weight': method.bc_weight * task.bc_factor})
 
 
 Model = TypeVar('Model', bound=Strict)

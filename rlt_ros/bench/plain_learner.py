@@ -62,7 +62,9 @@ class PlainLearner:
             smaller = torch.min(*(critic(inputs) for critic in self.critics))[:, 0]
             bc_target = torch.where(self._of_steps(batch.human) > 0, batch.action, batch.reference)
             distance = ((action - bc_target).square() * self._of_steps(batch.executed)).sum(1)
-            loss = (-smaller + method.bc_weight * distance).mean()
+            ahead = max(0, method.bc_ramp - self.updates) / method.bc_ramp
+            beta = ahead * max(method.bc_first, method.bc_weight) + (1 - ahead) * method.bc_weight
+            loss = (-smaller + beta * distance).mean()
             self.actor_optimiser.zero_grad()
             loss.backward()
             self.actor_optimiser.step()

@@ -37,7 +37,7 @@ VARIATIONS = {
     'no-chunk': Variation(
         'single steps (C = 1): observed and decided at all 50 ticks a second, so with 20 ms of delay in place of 60',
         {'chunk': 1, 'stride': 1, 'delay': 1}, every_tick=True),
-    'no-bc': Variation('nothing pulls to the reference', {'bc_weight': 0.0}),
+    'no-bc': Variation('nothing pulls to the reference', {'bc_weight': 0.0, 'bc_first': 0.0}),
     'no-pass-through': Variation(
         'the actor neither sees the reference nor adds to it', {'reference_dropout': 1.0}, Parts(pass_through=False)),
     'no-reference-dropout': Variation('the actor always sees the reference', {'reference_dropout': 0.0}),

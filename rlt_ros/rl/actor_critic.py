@@ -54,11 +54,9 @@ class ActorCritic:
 
     @property
     def bc_weight(self) -> float:
-        """beta now: constant, or on its way from the first to the last value."""
-        first, last = self.method.bc_weight, self.method.bc_weight_end
-        if last is None:
-            return first
-        return first + (last - first) * min(1.0, self.updates / self.method.bc_ramp)
+        """beta now: falling evenly from bc_first to the method's, then constant."""
+        last, left = self.method.bc_weight, max(0.0, 1.0 - self.updates / self.method.bc_ramp)
+        return last + max(0.0, self.method.bc_first - last) * left
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that updates change, by name; not copied."""

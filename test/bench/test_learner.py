@@ -9,7 +9,8 @@ from rlt_ros.bench import learner
 from rlt_ros.config import Method, RobotProfile, load
 from rlt_ros.rl.networks import Sizes
 
-METHOD = Method(name='test', hidden=16, batch=8, chunk=4, stride=2, critic_updates_per_actor_update=2, noise=0.1)
+METHOD = Method(name='test', hidden=16, batch=8, chunk=4, stride=2, critic_updates_per_actor_update=2, noise=0.1,
+                bc_first=0.4, bc_ramp=20)  # fmt: skip
 SIZES = Sizes(token=12, rest=6, chunk=8)
 
 

@@ -71,9 +71,15 @@ class Reference:
                     wanted = done if batch.human[i, step] else reference
                     distance = distance + (mine - wanted).square().sum()
             distances.append(distance.item())
-            losses.append(-torch.minimum(q1, q2) + self.method.bc_weight * distance)
+            losses.append(-torch.minimum(q1, q2) + self.beta() * distance)
         self.bc_distance = sum(distances) / len(distances)
         return torch.stack(losses).mean()
+
+    def beta(self) -> float:
+        method = self.method
+        if self.updates >= method.bc_ramp or method.bc_first <= method.bc_weight:
+            return method.bc_weight
+        return method.bc_first + (method.bc_weight - method.bc_first) * self.updates / method.bc_ramp
 
     def update(self, batch: Batch) -> None:
         self.updates += 1

@@ -127,11 +127,11 @@ def test_the_actors_gradient_on_paper(dropout: float) -> None:
     assert made.statistics['bc_distance'] == pytest.approx((0.125 + 0.0625) / 2, rel=1e-5)
 
 
-def test_the_weight_of_the_distance_moves_evenly_from_its_first_to_its_last_value() -> None:
-    ramp = {'bc_weight': 0.1, 'bc_weight_end': 0.5, 'bc_ramp': 4}
-    for updates, weight in ((1, 0.2), (2, 0.3), (4, 0.5), (9, 0.5)):
+def test_the_weight_of_the_distance_falls_evenly_to_its_value() -> None:
+    ramp = {'bc_weight': 0.1, 'bc_first': 0.5, 'bc_ramp': 4}
+    for first, updates, weight in ((0.5, 1, 0.4), (0.5, 2, 0.3), (0.5, 4, 0.1), (0.5, 9, 0.1), (0.05, 1, 0.1)):
         gradients = []
-        for changes in (ramp, {'bc_weight': weight}):
+        for changes in (ramp | {'bc_first': first}, {'bc_weight': weight}):
             made = agent(METHOD.model_copy(update=changes))
             made.updates = updates - 1
             made.update(mixed())
@@ -141,7 +141,9 @@ def test_the_weight_of_the_distance_moves_evenly_from_its_first_to_its_last_valu
 
 @pytest.mark.parametrize('layers', [1, 2, 3])
 def test_a_hundred_updates_equal_the_plain_reference(layers: int) -> None:
-    method = METHOD.model_copy(update={'layers': layers, 'critic_updates_per_actor_update': 2, 'batch': 16})
+    method = METHOD.model_copy(update={
+        'layers': layers, 'critic_updates_per_actor_update': 2, 'batch': 16, 'bc_first': 2.0, 'bc_ramp': 60,
+    })  # fmt: skip
     made, memory = agent(method), replay()
     reference, probe = Reference(made), mixed(7)
     state, compared, padded, driven = torch.cat([probe.token, probe.rest], 1), 0, 0, 0
