@@ -25,7 +25,7 @@ FARTHEST = 0.06  # m from the way's end that detours begin; most of them are nea
 ACROSS, WIDER = 0.004, 0.2  # m: how far they go aside, and by how much of the distance to the end farther
 HIGHER, ASKEW = 2.0, 6.0  # of that: how far up at most, and rad per m
 PASSED = 0.5  # of that: so near to a detour's point the hand comes back
-MISSES, MISSED_BY = 0.3, (0.005, 0.012)  # share of first grasps beside the part, m
+MISSES, MISSED_BY = 0.3, (0.011, 0.016)  # share of first grasps beside the part, m
 TREMOR = 4e-5  # m per tick, filtered
 
 

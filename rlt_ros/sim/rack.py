@@ -1,8 +1,9 @@
 """How a full task starts: the part stands in a rack on the table, and the hand has to fetch it.
 
 Grasping is decided, not simulated: where the fingers close around the part it is in the hand from then on.
-Parallel fingers centre it between them, the notch in their tips does so across, nearly (`SEATED`). Where the hand
-opens, the part is lost, and the rack offers the next one.
+Their pads are 60 x 18 mm and 40 mm apart: the part has to be between them, its middle no less than 3 mm inside of
+their edges (`REACH`). Parallel fingers centre it between them, the notch in their tips does so across, nearly, and
+a stop along them (`SEATED`). Where the hand opens, the part is lost, and the rack offers the next one.
 """
 
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ PLACE, ACROSS, YAW = (0.12, 0.09), 0.010, 0.15  # m, m, rad: where the rack is, 
 FOOT = 0.03  # m of the part's tip above the table
 START, START_ACROSS, START_YAW = (0.07, 0.05, 0.17), 0.02, 0.1  # m, m, rad: the hand's start
 OPEN, CLOSED, LOST = 0.02, 0.0085, 0.012  # m of the gripper: at the start, around the part, dropped
-REACH, TURN = 0.004, 0.2  # m, rad that a grasp may be off
+REACH, TURN = np.array([0.006, 0.010, 0.006]), 0.2  # m along the hand's axes, rad that a grasp may be off
 SEATED = np.array([0.0, 0.25])  # of how far it was off along the hand's y and z: what remains in the fingers
 
 
@@ -114,7 +115,7 @@ class Rack:
             data = world.data
             off = rotation.T @ (data.xpos[self._part] - position)
             turned = rotation_vector(data.xmat[self._part].reshape(3, 3) @ rotation.T)
-            if np.linalg.norm(off) < REACH and np.linalg.norm(turned) < TURN:
+            if (np.abs(off) < REACH).all() and np.linalg.norm(turned) < TURN:
                 self._show(holding=True)
                 self._shift(SEATED * off[1:])
                 mujoco.mj_forward(world.model, data)

@@ -10,7 +10,7 @@ from rlt_ros import config
 from rlt_ros.config import RobotProfile, Task, load
 from rlt_ros.errors import UserError
 from rlt_ros.sim.teleoperation import Teleoperation
-from rlt_ros.sim.world import World
+from rlt_ros.sim.world import World, down
 
 DT = 0.02
 ETHERNET = load(Task, 'ethernet')
@@ -168,19 +168,25 @@ def test_a_task_of_ones_own_is_a_file(tmp_path: Path) -> None:
             World(load(RobotProfile, 'single_arm'), load(Task, 'ethernet', scene=scene_name), 0)
 
 
-def grasp(world: World, across: float, opening: float) -> None:
-    """Put the open hand `across` m beside the middle of the part in the rack, then its fingers `opening` m apart."""
+def grasp(world: World, across: float, opening: float, along: float = 0.0) -> None:
+    """Put the open hand beside the middle of the part in the rack, then its fingers `opening` m apart.
+
+    across: m along the hand's z; along: m along its y, in which the fingers close.
+    """
+    y, z = down(world.rack.yaw)[:, 1:].T
     for apart in (0.02, opening):
-        world.place(world.rack.part + [across, 0, 0], world.rack.yaw, apart)
+        world.place(world.rack.part + across * z + along * y, world.rack.yaw, apart)
         world.step(world.position.copy(), DT)
 
 
 def test_the_part_is_seated_in_the_hand_where_it_was_grasped_and_lost_when_the_hand_opens() -> None:
     world = World(load(RobotProfile, 'bimanual'), load(Task, 'charger_full'), 4)
     assert not world.holding and not world.critical()
-    for across, opening, holding in ((0.0, 0.02, False), (0.006, 0.006, False), (0.002, 0.006, True)):
-        grasp(world, across, opening)
-        assert world.holding == holding
+    for across, along, opening, holding in (
+        (0.0, 0.0, 0.02, False), (0.007, 0.0, 0.006, False), (0.0, 0.011, 0.006, False), (0.002, 0.008, 0.006, True),
+    ):  # fmt: skip
+        grasp(world, across, opening, along)
+        assert world.holding == holding, (across, along)
     assert 0.0004 < np.linalg.norm(world.in_hand) < 0.0006, 'the fingers seat it, nearly'
     command, grip = world.position.copy(), world.kinematics.grippers[-1]
     for _ in range(10):
