@@ -139,8 +139,8 @@ class Task(Strict):
     )
     time_limit: float = Field(default=9.0, gt=0, le=600, description='s, then the episode is truncated')
     handover_after: float | None = Field(
-        default=0.0, ge=0, description='s of VLA approach before the critical phase; an operator, or the simulator of a '
-        'full task, may hand over earlier; null: nobody else does'
+        default=0.0, ge=0, description='s of VLA approach before the critical phase; an operator, or the simulator of '
+        'a full task, may hand over earlier; null: nobody else does'
     )  # fmt: skip
     approach_limit: float | None = Field(
         default=None, gt=0, le=3600, description='s of approach without a handover, then the episode is over and '
@@ -150,7 +150,7 @@ class Task(Strict):
     @model_validator(mode='after')
     def _an_approach_ends(self) -> 'Task':
         if self.setting == 'full' and self.handover_after is None and self.approach_limit is None:
-            raise ValueError('handover_after and approach_limit are both null: where nothing is fetched, no episode ends')
+            raise ValueError('handover_after and approach_limit are both null: an approach that is lost has no end')
         return self
 
     def alone(self) -> 'Task':

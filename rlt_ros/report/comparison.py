@@ -12,6 +12,11 @@ from rlt_ros.report.cells import Cell, cost, cost_line, pooled, provenance, resu
 HEADER = ('success', 'successes per 10 min', 'median steps', 'passes the VLA at', 'passes the person at',
           'approach, mm/s', 'largest force, N', 'retries', 'seeds x episodes')  # fmt: skip
 
+FULL = ('In full tasks (`_full`) the part is fetched first, by the VLA or the person; RLT practises the critical phase '
+        'alone for two thirds of its robot minutes, then acts in the critical phase of whole tasks. *Passes* and the '
+        'curves count whole tasks alone; steps, approach, force and retries are of the whole episode, fetching '
+        'included.')  # fmt: skip
+
 
 def by_task(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     """Cells by task, with its setting where that is not the critical phase alone."""
@@ -67,16 +72,18 @@ def write_comparison(folder: Path, cells: Sequence[Cell], videos: list[Path], pa
     plots = write(folder, of_comparison(tasks))
     if page is None:
         return [path, *plots]
+    full = any(cell.setting == 'full' for cell in cells)
     lines = [
         '# The frozen VLA, a person and RLT', '',
-        f'Written by `./rlt bench tasks --page docs/{page.name}` from its runs, in lock-step. All three '
-        'start from the same states, which nobody learned from; the person is the scripted teleoperator that also '
-        'gives the demonstrations, RLT the policy at the end, without noise. Intervals are 95 %: '
-        "Wilson's for success over all episodes, bootstrap over seeds and episodes for the rest. *Passes* is the robot "
-        'minute (median over seeds; learning episodes with noise, warm-up included) at which the last 20 learning '
-        'episodes reach the throughput of the other. Approach is the mean tool speed before the first contact, retries '
-        'are descents after the first.', '',
+        f'Written by `./rlt bench tasks{" --setting full" * full} --page docs/{page.name}` from its runs, in '
+        'lock-step. All three start from the same states, which nobody learned from; the person is the scripted '
+        'teleoperator that also gives the demonstrations, RLT the policy at the end, without noise. Intervals are '
+        "95 %: Wilson's for success over all episodes, bootstrap over seeds and episodes for the rest. *Passes* is the "
+        'robot minute (median over seeds; learning episodes with noise, warm-up included) at which the last 20 '
+        'learning episodes reach the throughput of the other. Approach is the mean tool speed before the first '
+        'contact, retries are descents after the first.', '',
     ]  # fmt: skip
+    lines += [FULL, ''] if full else []
     for task, some in tasks.items():
         lines += [f'## {task}', '', *markdown_table('', table(some))]
         lines += [f'![What each does differently on {task}](images/{page.stem}-behaviour-{task}.png)\n']

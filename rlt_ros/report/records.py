@@ -5,7 +5,8 @@ from pathlib import Path
 
 import yaml
 
-LEARNED = ('curriculum', 'warmup', 'online')  # modes of episodes that are learned from; the first: of another setting
+# modes of episodes that are learned from; curriculum: of the critical phase alone, where the run is of a full task
+LEARNED = ('curriculum', 'warmup', 'online')
 NUMBERS = ('episode', 'steps', 'seconds', 'robot_minutes')
 
 
