@@ -6,6 +6,7 @@ A name means a file of that folder; anything with a slash or ending in .yaml is 
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, get_args
 
@@ -163,9 +164,10 @@ class Task(Strict):
         """Whether the critical phase begins by itself after so much of the approach."""
         return self.handover_after is not None and seconds >= self.handover_after
 
-    def gives_up(self, seconds: float) -> bool:
-        """Whether the episode is over after so much of the approach."""
-        return self.approach_limit is not None and seconds >= self.approach_limit
+    def limit(self, phase: str) -> float:
+        """s after which an episode is over that is still in this phase, approach or critical; infinite without one."""
+        approach = math.inf if self.approach_limit is None else self.approach_limit
+        return self.time_limit if phase == 'critical' else approach
 
 
 class Shares(Strict):

@@ -90,7 +90,7 @@ NODES = (
     NodeSpec('teleop_node', ('robot',), respawn_delay=1.0, stop_order=2),
     NodeSpec('episode_node', ('robot', 'task', 'method', 'minutes', 'run_folder'),
              required=True, finishes=True, stop_order=0),
-    NodeSpec('monitor_node', ('robot', 'run_folder', 'record'),
+    NodeSpec('monitor_node', ('robot', 'task', 'run_folder', 'record'),
              respawn_delay=1.0, stop_order=7),
 )
 

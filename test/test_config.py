@@ -1,5 +1,6 @@
 """What a user with a wrong configuration reads: the file, the key, the value and what is allowed."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -112,9 +113,9 @@ def test_a_task_scales_the_pull_to_the_reference_and_leaves_none_where_there_is_
 
 def test_an_approach_begins_the_critical_phase_or_is_given_up_in_time():
     full = load(Task, 'screw_full')
-    assert not full.hands_over(1e6) and not full.gives_up(29.9) and full.gives_up(30.0)
+    assert not full.hands_over(1e6) and full.limit('approach') == 30.0 and full.limit('critical') == 12.0
     timed = full.model_copy(update={'handover_after': 2.0, 'approach_limit': None})
-    assert not timed.hands_over(1.9) and timed.hands_over(2.0) and not timed.gives_up(1e6)
+    assert not timed.hands_over(1.9) and timed.hands_over(2.0) and timed.limit('approach') == math.inf
     assert full.alone() == load(Task, 'screw').model_copy(update={'name': 'screw_full'})
     with pytest.raises(UserError, match='handover_after and approach_limit are both null'):
         load(Task, 'screw_full', approach_limit=None)

@@ -20,7 +20,7 @@ import numpy as np
 
 from rlt_ros import __version__
 from rlt_ros.bench.learning import FINAL, Recorder, evaluate, learn
-from rlt_ros.bench.lockstep import LockStep, Result, hands_over, is_over, one_core, open_lockstep
+from rlt_ros.bench.lockstep import LockStep, Result, hands_over, one_core, open_lockstep
 from rlt_ros.bench.parts import Parts
 from rlt_ros.bench.variations import varied
 from rlt_ros.config import Method, RobotProfile, Task, config_hash, load
@@ -116,7 +116,7 @@ class Person:
         while not success:
             if phase == 'approach' and hands_over(world, self.task, tick * self.dt):
                 phase, begin = 'critical', tick
-            if is_over(self.task, phase, (tick - begin) * self.dt):
+            if (tick - begin) * self.dt >= self.task.limit(phase):
                 break
             watch(world, tick)
             world.step(operator.command(), self.dt)

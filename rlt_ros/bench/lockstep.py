@@ -129,7 +129,7 @@ class LockStep:
             if phase == 'approach' and hands_over(world, self.task, tick * self.dt):
                 phase, begin = 'critical', tick
                 executor.episode(self.episodes, phase, mode, tick, world.position)
-            if is_over(self.task, phase, (tick - begin) * self.dt):
+            if (tick - begin) * self.dt >= self.task.limit(phase):
                 break
             if watch is not None and watch(world, tick):
                 break
@@ -159,11 +159,6 @@ class LockStep:
 def hands_over(world: World, task: Task, seconds: float) -> bool:
     """Whether the critical phase begins, `seconds` after the start: at once where nothing has to be fetched."""
     return world.rack is None or world.critical() or task.hands_over(seconds)
-
-
-def is_over(task: Task, phase: str, seconds: float) -> bool:
-    """Whether the time of an episode is up, `seconds` after its phase began."""
-    return seconds >= task.time_limit if phase == 'critical' else task.gives_up(seconds)
 
 
 def open_lockstep(

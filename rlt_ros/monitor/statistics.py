@@ -7,9 +7,11 @@ import math
 from typing import Any
 
 from rlt_ros.monitor.histogram import Histogram
+from rlt_ros.report.records import of_mode
 from rlt_ros.report.summary import WINDOW, median_steps, successes, throughput
 
-LONGEST_EPISODE = 1_000_000  # critical ticks that are kept of one; more are not counted
+LONGEST_EPISODE = 1_000_000  # ticks that are kept of one; more are not counted
+COUNTED = {'critical': ('critical',), 'full': ('approach', 'critical')}  # phases, by the task's setting
 END_WAIT = 1_000_000_000  # how long steps from before an episode's end may still be on their way
 
 
@@ -39,24 +41,27 @@ class State:
 
 
 @dataclass
-class Critical:
-    """Ticks of the critical phase of an episode."""
+class Counted:
+    """Ticks of an episode that are its steps."""
 
     stamps: array = field(default_factory=lambda: array('q'))
     ticks: array = field(default_factory=lambda: array('Q'))
-    since: int | None = None  # when it began; None: nobody has told
+    since: int | None = None  # when they began; None: nobody has told
     policy_version: int = 0
 
 
 class RunStatistics:
     """Collects steps and states; an ended episode becomes a record (a line of episodes.jsonl).
 
+    Its steps and seconds are those of the critical phase, in a full task those of the way to it, too.
     `episodes` and `status` are what an earlier process wrote about the same run: counting goes on from there.
     """
 
-    def __init__(self, period: int, episodes: Iterable[dict] = (), status: Mapping[str, Any] | None = None):
+    def __init__(
+        self, period: int, setting: str, episodes: Iterable[dict] = (), status: Mapping[str, Any] | None = None
+    ):
         status = status or {}
-        self.period = period
+        self.period, self.phases = period, COUNTED[setting]
         self.episodes: dict[int, dict] = {record['episode']: record for record in episodes}
         self.state = State(robot_minutes=_number(status.get('robot_minutes')))
         self.ticks = int(_number(status.get('ticks')))
@@ -64,7 +69,7 @@ class RunStatistics:
         self.chunk_holds = int(_number(status.get('chunk_holds')))
         largest = _number((status.get('deadline_error_ms') or {}).get('max')) * 1e-3
         self.deadline_errors = Histogram(status.get('deadline_histogram'), largest)
-        self._critical: dict[int, Critical] = {}
+        self._counted: dict[int, Counted] = {}
         self._last_tick: int | None = None
         self._first_stamp: int | None = None  # of the first step that this process heard of
         self._ends: list[tuple[State, int]] = []  # of episodes whose last steps may be on their way; when it was told
@@ -80,20 +85,21 @@ class RunStatistics:
         self._last_tick = step.tick  # smaller than before: the executor was started again
         self.deadline_errors.add(step.deadline_error)
         self.chunk_holds += step.is_hold and step.phase in ('approach', 'critical')
-        if step.phase == 'critical':
-            critical = self._critical.setdefault(step.episode, Critical())
-            if len(critical.stamps) < LONGEST_EPISODE:
-                critical.stamps.append(step.stamp)
-                critical.ticks.append(step.tick)
-            critical.policy_version = max(critical.policy_version, step.policy_version)
+        if step.phase in self.phases:
+            counted = self._counted.setdefault(step.episode, Counted())
+            if len(counted.stamps) < LONGEST_EPISODE:
+                counted.stamps.append(step.stamp)
+                counted.ticks.append(step.tick)
+            counted.policy_version = max(counted.policy_version, step.policy_version)
         return self._finish(lambda state, told: step.stamp >= state.stamp) if self._ends else []
 
     def add_state(self, state: State, now: int) -> list[dict]:
         """Take the episode's state; returns the record of an earlier end whose label it corrects."""
         is_first, self._has_state = not self._has_state, True
         self.state = state
-        if state.phase == 'critical':
-            self._critical.setdefault(state.episode, Critical()).since = state.stamp
+        if state.phase in self.phases:
+            counted = self._counted.setdefault(state.episode, Counted())
+            counted.since = state.stamp if counted.since is None else counted.since
         if state.phase != 'ended':
             return []
         known = self.episodes.get(state.episode)
@@ -102,7 +108,7 @@ class RunStatistics:
                 changed = {'outcome': state.outcome, 'stamp': state.stamp * 1e-9, 'robot_minutes': state.robot_minutes}
                 self.episodes[state.episode] = {**known, **changed}
                 return [self.episodes[state.episode]]
-        elif not is_first or state.episode in self._critical:
+        elif not is_first or state.episode in self._counted:
             # the first state heard may be of an episode that nobody here saw
             self._ends = [(end, told) for end, told in self._ends if end.episode != state.episode] + [(state, now)]
         return []
@@ -123,12 +129,12 @@ class RunStatistics:
 
     def _record(self, state: State) -> dict:
         """The line of an ended episode; its ticks are forgotten."""
-        critical = self._critical.get(state.episode, Critical())
-        ticks = [t for t, stamp in zip(critical.ticks, critical.stamps, strict=True) if stamp < state.stamp]
+        counted = self._counted.get(state.episode, Counted())
+        ticks = [t for t, stamp in zip(counted.ticks, counted.stamps, strict=True) if stamp < state.stamp]
         span = max(ticks) - min(ticks) + 1 if ticks else 0  # with the ticks that were missed: they took time, too
         unseen = 0  # before this process listened
-        if ticks and critical.since is not None and critical.stamps[0] == self._first_stamp:
-            unseen = max(0, (critical.stamps[0] - critical.since) // self.period)
+        if ticks and counted.since is not None and counted.stamps[0] == self._first_stamp:
+            unseen = max(0, (counted.stamps[0] - counted.since) // self.period)
         record = {
             'episode': state.episode,
             'mode': state.mode,
@@ -136,10 +142,10 @@ class RunStatistics:
             'steps': len(ticks) + unseen,
             'seconds': (span + unseen) * self.period * 1e-9,
             'robot_minutes': state.robot_minutes,
-            'policy_version': critical.policy_version,
+            'policy_version': counted.policy_version,
             'stamp': state.stamp * 1e-9,
         }
-        self._critical = {number: kept for number, kept in self._critical.items() if number > state.episode}
+        self._counted = {number: kept for number, kept in self._counted.items() if number > state.episode}
         self.episodes[state.episode] = record
         return record
 
@@ -159,14 +165,13 @@ class RunStatistics:
 
     def outcome(self) -> dict[str, Any]:
         """How it goes (JSON types): the last 20 episodes of the present mode; None without any."""
-        recent = [self.episodes[number] for number in sorted(self.episodes)]
-        recent = [record for record in recent if record['mode'] == self.state.mode][-WINDOW:]
-        steps = len(self._critical[self.state.episode].ticks) if self.state.episode in self._critical else 0
+        recent = of_mode([self.episodes[number] for number in sorted(self.episodes)], self.state.mode)[-WINDOW:]
+        counted = self._counted.get(self.state.episode, Counted())
         return {
             'episode': self.state.episode,
             'phase': self.state.phase,
             'mode': self.state.mode,
-            'steps': steps,
+            'steps': len(counted.ticks),
             'episodes': len(self.episodes),
             'success_last_20': successes(recent) / len(recent) if recent else None,
             'throughput_per_10min': throughput(recent),

@@ -213,15 +213,20 @@ class EpisodeNode(ManagedNode):
         elif state.phase == Phase.APPROACH:
             if self.task.hands_over(in_phase):
                 self.apply(Event.HANDOVER, now)
-            elif self.task.gives_up(in_phase):
-                self.apply(Event.TIMEOUT, now)
+            else:
+                self.time_up(in_phase)
         elif state.phase == Phase.CRITICAL:
-            if in_phase >= self.task.time_limit:
-                self.apply(Event.TIMEOUT, state.since + round(self.task.time_limit * 1e9))
+            self.time_up(in_phase)
         elif state.phase == Phase.ENDED:
             self.apply(Event.FINISH if is_finished(state, self.plan) else Event.NEXT, now)
         elif time.monotonic() - self.finished_at > 1.0:  # everybody has heard it
             self.done = True
+
+    def time_up(self, in_phase: float) -> None:
+        """End the episode once it has been in its phase for too long: as of then, however late this is noticed."""
+        limit = self.task.limit(self.state.phase)
+        if in_phase >= limit:
+            self.apply(Event.TIMEOUT, self.state.since + round(limit * 1e9))
 
     def blocked(self) -> str:
         """Why no episode may start, '' if one may."""

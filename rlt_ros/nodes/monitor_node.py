@@ -10,7 +10,7 @@ from pydantic import Field
 from rclpy.node import Node
 from visualization_msgs.msg import MarkerArray
 
-from rlt_ros.config import RobotProfile, Strict, load
+from rlt_ros.config import RobotProfile, Strict, Task, load
 from rlt_ros.control.kinematics import Kinematics
 from rlt_ros.errors import UserError
 from rlt_ros.monitor.run_files import RunFiles
@@ -33,6 +33,7 @@ class Parameters(Strict):
     """Parameters of monitor_node."""
 
     robot: str = Field(default='bimanual', description='name or path of the robot profile')
+    task: str = Field(default='ethernet', description='task, name or path: its setting decides what counts as steps')
     run_folder: str = Field(default='', description='where files are written; "" writes none')
     record: bool = Field(default=False, description='write the cameras to a video in the run folder')
 
@@ -51,7 +52,8 @@ class MonitorNode(Node):
         self.reported = {'ticks': 0, 'missed_ticks': 0}
         self.files, self.video = self.open_files(parameters)
         before = (self.files.episodes_before, self.files.status_before) if self.files else ()
-        self.statistics = RunStatistics(round(NANOSECONDS / self.profile.control_rate), *before)
+        setting = load(Task, parameters.task).setting
+        self.statistics = RunStatistics(round(NANOSECONDS / self.profile.control_rate), setting, *before)
 
         self.diagnostics = Diagnostics(self)
         self.markers = self.create_publisher(MarkerArray, 'markers', RELIABLE(1))

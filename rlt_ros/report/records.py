@@ -48,4 +48,5 @@ def read_episodes(run_folder: Path) -> list[dict]:
 
 
 def of_mode(episodes: list[dict], mode: str) -> list[dict]:
-    return [episode for episode in episodes if episode['mode'] == mode]
+    """Those of a mode that were played to an end: an aborted one says nothing of who drove."""
+    return [episode for episode in episodes if episode['mode'] == mode and episode['outcome'] != 'abort']

@@ -12,8 +12,8 @@ from rlt_ros.monitor.statistics import RunStatistics
 
 RECORD = {'episode': 1, 'mode': 'online', 'outcome': 'success', 'steps': 100, 'seconds': 2.0, 'robot_minutes': 0.03}
 LEARNER = dict.fromkeys(['updates_per_s', 'critic_loss', 'q_mean', 'target_mean', 'bc_distance'], 0.5)
-METRICS = {**LEARNER, 'transitions': 10, 'policy_version': 2, **RunStatistics(20_000_000).control()}
-OUTCOME = RunStatistics(20_000_000).outcome()
+METRICS = {**LEARNER, 'transitions': 10, 'policy_version': 2, **RunStatistics(20_000_000, 'critical').control()}
+OUTCOME = RunStatistics(20_000_000, 'critical').outcome()
 
 
 def test_lines_are_appended_and_the_status_is_replaced(tmp_path):

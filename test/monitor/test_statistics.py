@@ -12,8 +12,8 @@ SECOND = 1_000_000_000
 class Run:
     """A robot that ticks at 50 Hz; stamps follow the ticks."""
 
-    def __init__(self, **kwargs):
-        self.statistics = RunStatistics(PERIOD, **kwargs)
+    def __init__(self, setting='critical', **kwargs):
+        self.statistics = RunStatistics(PERIOD, setting, **kwargs)
         self.tick, self.records, self.minutes = 0, [], 0.0
         self.state('idle', 0)
 
@@ -55,6 +55,25 @@ def test_an_ended_episode_becomes_a_record():
     }
     assert record['seconds'] == pytest.approx(2.0) and record['robot_minutes'] == pytest.approx(2 / 60)
     assert record['stamp'] == pytest.approx((START + 110 * PERIOD) * 1e-9)
+
+
+def test_in_a_full_task_the_way_to_the_critical_phase_takes_time_too():
+    """Also where it never arrived: who fails quickly is not quick."""
+    run = Run('full')
+    run.episode(1, 100)
+    run.state('approach', 2)
+    run.steps(300, 'approach', 2)
+    run.state('ended', 2, outcome='timeout')
+    run.steps(1, 'reset', 3)
+    assert [(record['steps'], round(record['seconds'], 2)) for record in run.records] == [(110, 2.2), (300, 6.0)]
+    assert run.statistics.outcome()['throughput_per_10min'] == pytest.approx(600 / 8.2)
+
+
+def test_an_aborted_episode_is_neither_a_success_nor_a_failure():
+    run = Run()
+    run.episode(1, 100)
+    run.episode(2, 100, outcome='abort')
+    assert len(run.records) == 2 and run.statistics.outcome()['success_last_20'] == 1.0
 
 
 def test_an_end_that_was_noticed_late_counts_only_steps_before_it_and_waits_for_those_under_way():
@@ -171,10 +190,10 @@ def test_going_on_from_what_was_written():
 
 @pytest.mark.parametrize('status', [{}, {'ticks': None, 'deadline_error_ms': None}, {'ticks': 'x'}])
 def test_a_status_that_holds_nonsense_begins_at_nothing(status):
-    assert RunStatistics(PERIOD, status=status).control()['ticks'] == 0
+    assert RunStatistics(PERIOD, 'critical', status=status).control()['ticks'] == 0
 
 
 def test_the_latched_end_of_an_episode_nobody_here_saw_is_not_counted():
-    statistics = RunStatistics(PERIOD)
+    statistics = RunStatistics(PERIOD, 'critical')
     assert statistics.add_state(State(START, 5, 'ended', 'online', 'success'), START) == []
     assert statistics.poll(START + 10 * SECOND) == [] and statistics.close() == []
