@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 import time
 
-from rlt_ros.bench.lockstep import Result, one_core, open_lockstep
+from rlt_ros.bench.lockstep import LockStep, Result, one_core, open_lockstep
 from rlt_ros.bench.parts import RLT, Parts
 from rlt_ros.bench.trace import Trace
 from rlt_ros.config import Method, RobotProfile, Task
@@ -81,33 +81,12 @@ def learn(
             recorder.add('evaluation', frozen.episode('evaluation', noise=False))
             report(0.0, f'VLA: episode {recorder.number}')
     runner = open_lockstep(profile, task.alone(), method, [seed, LEARNING], parts=parts)
-    learner, warm, lost, recent = runner.learner(seed), 0, 0, []
-    while recorder.minutes < minutes:
-        if runner.task.setting != task.setting and recorder.minutes >= CURRICULUM * minutes:
-            runner, recent = open_lockstep(profile, task, method, [seed, LEARNING, WHOLE], parts=parts), []
-            runner.use(learner)
-        mode = 'warmup' if warm < method.warmup_episodes else 'online'
-        result = runner.episode(mode, every=True)
-        lost = 0 if result.learned else lost + 1
-        if lost == PATIENCE:
-            raise UserError(f'{task.name}: the VLA did not arrive at the critical phase in {lost} episodes one after '
-                            'another; there is nothing to learn from')  # fmt: skip
-        shown = mode if runner.task.setting == task.setting else 'curriculum'
-        for transition in result.transitions:
-            learner.add(transition, mode)
-        warm += mode == 'warmup'
-        if warm >= method.warmup_episodes and not learner.learning:
-            learner.begin()
-        started, before = time.monotonic(), learner.agent.updates
-        while learner.budget > 0:
-            learner.update()
-        seconds = time.monotonic() - started
-        if learner.learning and not learner.check():
-            runner.use(learner)
-        recorder.add(shown, result, learner, learner.agent.updates - before, seconds)
-        recent = [*recent[-19:], result.success]
-        report(recorder.minutes, f'{shown}, success of the last {len(recent)}: {sum(recent) / len(recent):.0%}, '
-               f'{result.steps} steps, {learner.agent.updates} updates')  # fmt: skip
+    learner = runner.learner(seed)
+    if task.setting == 'full':
+        practise(runner, learner, CURRICULUM * minutes, 'curriculum', recorder, report)
+        runner = open_lockstep(profile, task, method, [seed, LEARNING, WHOLE], parts=parts)
+        runner.use(learner)
+    practise(runner, learner, minutes, '', recorder, report)
     checkpoint.write(folder / 'checkpoints' / 'learner.safetensors', learner)
     checkpoint.replace(folder / 'checkpoints' / 'actor.safetensors', learner.packed())
     for mode, physics in (('final', SOFT), ('stiff', STIFF))[: 1 + stiff]:
@@ -116,6 +95,38 @@ def learn(
         drive = lambda watch: again.episode('online', noise=False, watch=watch)  # noqa: B023, E731
         evaluate(drive, mode, final_episodes, recorder, report, learner)
     return recorder
+
+
+def practise(
+    runner: LockStep, learner: Learner, until: float, shown: str, recorder: Recorder,
+    report: Callable[[float, str], None],
+) -> None:  # fmt: skip
+    """Learn from episodes, first of all from those of the warm-up, until so many robot minutes are recorded.
+
+    shown: the mode under which they are recorded; '': warmup or online, as it is. Raises UserError.
+    """
+    lost, recent = 0, []
+    while recorder.minutes < until:
+        mode = 'online' if learner.learning else 'warmup'
+        result = runner.episode(mode, every=True)
+        lost = 0 if result.learned else lost + 1
+        if lost == PATIENCE:
+            raise UserError(f'{runner.task.name}: the VLA did not arrive at the critical phase in {lost} episodes one '
+                            'after another; there is nothing to learn from')  # fmt: skip
+        for transition in result.transitions:
+            learner.add(transition, mode)
+        if not learner.learning and runner.episodes >= runner.method.warmup_episodes:
+            learner.begin()
+        started, before = time.monotonic(), learner.agent.updates
+        while learner.budget > 0:
+            learner.update()
+        seconds = time.monotonic() - started
+        if learner.learning and not learner.check():
+            runner.use(learner)
+        recorder.add(shown or mode, result, learner, learner.agent.updates - before, seconds)
+        recent = [*recent[-19:], result.success]
+        report(recorder.minutes, f'{shown or mode}, success of the last {len(recent)}: '
+               f'{sum(recent) / len(recent):.0%}, {result.steps} steps, {learner.agent.updates} updates')  # fmt: skip
 
 
 def evaluate(
