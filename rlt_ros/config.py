@@ -203,6 +203,13 @@ class Method(Strict):
     reference_dropout: float = Field(
         default=0.5, ge=0, le=1, description='chance that a training sample hides its reference from the actor'
     )
+    token_noise: float = Field(
+        default=0.0, ge=0, le=5, description='sigma of noise on z_rl in every training sample, standardised units: so '
+        'few transitions are learned by heart otherwise'
+    )  # fmt: skip
+    rest_noise: float = Field(
+        default=0.0, ge=0, le=5, description='the same on the rest of the state: proprioception and committed commands'
+    )
     hidden: int = Field(default=128, ge=8, le=4096, description='width of the hidden layers')
     layers: int = Field(default=2, ge=1, le=4, description='hidden layers')
     batch: int = Field(default=128, ge=1, le=4096)

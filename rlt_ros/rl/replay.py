@@ -39,6 +39,7 @@ class Replay:
 
     def __init__(self, method: Method, sizes: Sizes, seed: int = 0, half: bool = False):
         self.capacity, self.sizes, self.shares = method.replay_capacity, sizes, method.shares
+        self.token_noise, self.rest_noise = method.token_noise, method.rest_noise
         widths = {'rest': sizes.rest, 'reference': sizes.chunk, 'action': sizes.chunk, 'next_rest': sizes.rest,
                   'next_reference': sizes.chunk, 'executed': method.chunk, 'human': method.chunk,
                   'reward': 1, 'discount': 1}  # fmt: skip
@@ -88,11 +89,19 @@ class Replay:
         self.added += 1
 
     def sample(self, size: int) -> Batch:
-        """A batch drawn with replacement, uniform or by shares; at least one transition must be stored."""
+        """A batch drawn with replacement, uniform or by shares; at least one transition must be stored.
+
+        Its states have fresh noise, of token_noise and rest_noise.
+        """
         rows = self._rows(size)
         numbers, tokens = (torch.index_select(array, 0, rows) for array in (self.numbers, self.tokens))
         z = self.sizes.token
         fields = {name: numbers[:, part] for name, part in self.parts.items()}
+        for state, sigma in (
+            (tokens, self.token_noise), (fields['rest'], self.rest_noise), (fields['next_rest'], self.rest_noise)
+        ):  # fmt: skip
+            if sigma:
+                state.add_(torch.randn(state.shape, generator=self.random, dtype=state.dtype), alpha=sigma)
         fields |= {name: fields[name][:, 0] for name in ('reward', 'discount')}
         return Batch(token=tokens[:, :z], next_token=tokens[:, z:], **fields)
 
