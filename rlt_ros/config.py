@@ -138,6 +138,10 @@ class Task(Strict):
     bc_factor: float = Field(
         default=1.0, gt=0, le=100, description="on the method's beta: above 1 where far from success, or hard to undo"
     )
+    noise_factor: float = Field(
+        default=1.0, ge=0, le=100, description="on the method's token_noise and rest_noise: 0 where the state must be "
+        'read more exactly than that'
+    )  # fmt: skip
     time_limit: float = Field(default=9.0, gt=0, le=600, description='s, then the episode is truncated')
     handover_after: float | None = Field(
         default=0.0, ge=0, description='s of VLA approach before the critical phase; an operator, or the simulator of '
@@ -254,8 +258,9 @@ class Method(Strict):
 
 
 def learned_with(method: Method, task: Task) -> Method:
-    """The method as the task is learned with: beta times the task's factor."""
-    return method.model_copy(update={'bc_weight': method.bc_weight * task.bc_factor})
+    """The method as the task is learned with: beta, and the noise on states, times the task's factors."""
+    factors = {'bc_weight': task.bc_factor, 'token_noise': task.noise_factor, 'rest_noise': task.noise_factor}
+    return method.model_copy(update={name: getattr(method, name) * factor for name, factor in factors.items()})
 
 
 Model = TypeVar('Model', bound=Strict)
