@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from rlt_ros.config import RobotProfile, load
 from rlt_ros.msg import Observation
 from rlt_ros.ros.node import stamp_to_ns
-from rlt_ros.ros.qos import COMMAND, RELIABLE
+from rlt_ros.ros.qos import COMMAND, RELIABLE, SENSOR
 
 
 @pytest.mark.parametrize('robot', ['bimanual', 'single_arm'])
@@ -28,6 +28,16 @@ def test_its_cameras_and_joints_become_aligned_observations(bench, robot):
         assert np.ptp(np.frombuffer(image.data, np.uint8)) > 50  # a picture of something
     stamps = np.array([stamp_to_ns(o.header.stamp) for o in observations if not o.stale])
     assert np.median(np.diff(stamps)) == 1e9 / profile.observation_rate
+
+
+def test_its_pictures_never_repeat_as_those_of_a_real_camera_do_not(bench):
+    """Over bare table a rendered one would, hand and all, and look like a camera that is frozen."""
+    profile = load(RobotProfile, 'single_arm')
+    pictures = bench.listen(Image, profile.cameras[0].topic, SENSOR)
+    bench.start('sim_robot_node', robot='single_arm')
+    bench.until(lambda: len(pictures) > 30)
+    last = [np.frombuffer(picture.data, np.uint8).astype(int) for picture in pictures[-10:]]  # the robot stands still
+    assert all(0 < np.abs(a - b).max() <= 1 for a, b in zip(last, last[1:], strict=False))
 
 
 @pytest.mark.fault('executor-dies', 'the simulated driver stops by its own time-out')
