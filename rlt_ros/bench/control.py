@@ -71,7 +71,7 @@ async def _run(plan: Plan, folder: Path, arguments: dict[str, graph.Value], say:
         await running
     rows = np.load(timings)
     ticks, _, errors = rows[(begin <= rows[:, 1]) & (rows[:, 1] <= end)].T
-    timer = in_ms(errors) | {'missed_ticks': int(ticks[-1] - ticks[0]) + 1 - len(ticks)}
+    timer = in_ms(errors) | {'missed_ticks': int(ticks[-1] - ticks[0]) + 1 - len(np.unique(ticks))}
     late = pauses(loops)
     machine = {'machine_pause_ms': in_ms(late.min(axis=1)), 'core_pause_ms': [in_ms(core) for core in late.T]}
     return compare(first, last) | {'fifo': fifo, 'rclpy_timer': timer} | machine

@@ -5,13 +5,16 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rclpy
 
 from rlt_ros.bench.bare_loop import bare_loops, pauses
 from rlt_ros.bench.control import compare
 from rlt_ros.monitor.histogram import Histogram
+from rlt_ros.nodes import plain_timer
 
 
 def status(time: float, errors: list[float], missed: int, updates: int) -> dict:
@@ -62,3 +65,22 @@ def test_a_short_run_measures_loop_timer_and_learner_and_leaves_nothing(tmp_path
     assert len(found['core_pause_ms']) == len(os.sched_getaffinity(0)) and found['late_ticks'] >= 0
     assert 0 < found['machine_pause_ms']['max'] <= min(core['max'] for core in found['core_pause_ms'])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_plain_timer_whose_process_stood_still_is_not_a_period_ahead_from_then_on(monkeypatch) -> None:
+    looks = iter(range(1000))
+
+    def monotonic_ns() -> int:
+        if next(looks) == 4:  # between the timer's own look at the clock and this one
+            time.sleep(0.0203)
+        return time.monotonic_ns()
+
+    rclpy.init(domain_id=91)
+    try:
+        node = plain_timer.PlainTimer()
+        monkeypatch.setattr(plain_timer, 'time', SimpleNamespace(monotonic_ns=monotonic_ns))
+        while len(node.errors) < 40:
+            rclpy.spin_once(node, timeout_sec=1.0)
+    finally:
+        rclpy.shutdown()
+    assert np.median([error for _, _, error in node.errors[10:]]) > 0
