@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 import math
 from typing import Any
 
+from rlt_ros.episode.machine import ACTING, Phase
 from rlt_ros.monitor.histogram import Histogram
 from rlt_ros.report.records import of_mode
 from rlt_ros.report.summary import WINDOW, median_steps, successes, throughput
 
 LONGEST_EPISODE = 1_000_000  # ticks that are kept of one; more are not counted
-COUNTED = {'critical': ('critical',), 'full': ('approach', 'critical')}  # phases, by the task's setting
+COUNTED = {'critical': (Phase.CRITICAL,), 'full': ACTING}  # phases, by the task's setting
 END_WAIT = 1_000_000_000  # how long steps from before an episode's end may still be on their way
 
 
@@ -84,7 +85,7 @@ class RunStatistics:
         self._first_stamp = step.stamp if self._first_stamp is None else self._first_stamp
         self._last_tick = step.tick  # smaller than before: the executor was started again
         self.deadline_errors.add(step.deadline_error)
-        self.chunk_holds += step.is_hold and step.phase in ('approach', 'critical')
+        self.chunk_holds += step.is_hold and step.phase in ACTING
         if step.phase in self.phases:
             counted = self._counted.setdefault(step.episode, Counted())
             if len(counted.stamps) < LONGEST_EPISODE:
