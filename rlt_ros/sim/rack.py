@@ -2,8 +2,8 @@
 
 Grasping is decided, not simulated: where the fingers close around the part it is in the hand from then on.
 Their pads are 60 x 18 mm and 40 mm apart: the part has to be between them, its middle no less than 3 mm inside of
-their edges (`REACH`). Parallel fingers centre it between them, the notch in their tips does so across, nearly, and
-a stop along them (`SEATED`). Where the hand opens, the part is lost, and the rack offers the next one.
+their edges (`REACH`). Parallel fingers centre it between them, the notch in their tips does so across, and a stop along
+them, nearly (`SEATED`). Where the hand opens, the part is lost, and the rack offers the next one.
 """
 
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ FOOT = 0.03  # m of the part's tip above the table
 START, START_ACROSS, START_YAW = (0.07, 0.05, 0.17), 0.02, 0.1  # m, m, rad: the hand's start
 OPEN, CLOSED, LOST = 0.02, 0.0085, 0.012  # m of the gripper: at the start, around the part, dropped
 REACH, TURN = np.array([0.006, 0.010, 0.006]), 0.2  # m along the hand's axes, rad that a grasp may be off
-SEATED = np.array([0.0, 0.25])  # of how far it was off along the hand's y and z: what remains in the fingers
+SEATED = np.array([0.0, 0.1])  # of how far it was off along the hand's y and z: what remains in the fingers
 
 
 def rack_body(task: SimTask) -> str:

@@ -18,8 +18,9 @@ from rlt_ros.sim.rack import OPEN, Rack  # noqa: E402
 from rlt_ros.sim.tasks import open_task  # noqa: E402
 
 HEADLIGHT = (0.7, 1.2)  # of the headlight's usual brightness, drawn per episode
-ABOVE_START = 0.005  # m above the usual start of the critical phase
-START_SPEED = 0.025  # m/s, of the part at most where a full task's critical phase begins
+# of a full task's handover, as narrow as the starts that the critical phase is demonstrated and practised from
+HANDOVER_HEIGHT = 0.004  # m off the usual start's height
+HANDOVER_SPEED = 0.010  # m/s of the part at most
 TINT = 0.08  # that each colour of the light may be off
 
 
@@ -163,11 +164,12 @@ class World:
         return self.holding and self.task.done(self)
 
     def critical(self) -> bool:
-        """Whether the critical phase can begin: the part is in the hand, above the socket, and nearly at rest."""
+        """Whether the critical phase can begin: the part is in the hand, where it usually starts, and nearly at rest."""
         x, y, z = self.tip_in_socket()
-        across = self.task.start_across
-        there = abs(x) < across and abs(y) < across and z < self.task.start_height + ABOVE_START
-        return self.holding and there and self.tip_speed() < START_SPEED
+        task = self.task
+        there = max(abs(x), abs(y)) < task.start_across and abs(z - task.start_height) < HANDOVER_HEIGHT
+        turned = abs(yaw_of(self.tool()[1]) - self.socket_yaw)
+        return self.holding and there and turned < task.start_yaw and self.tip_speed() < HANDOVER_SPEED
 
     def tip_speed(self) -> float:
         """Of the part, m/s."""

@@ -187,7 +187,7 @@ def test_the_part_is_seated_in_the_hand_where_it_was_grasped_and_lost_when_the_h
     ):  # fmt: skip
         grasp(world, across, opening, along)
         assert world.holding == holding, (across, along)
-    assert 0.0004 < np.linalg.norm(world.in_hand) < 0.0006, 'the fingers seat it, nearly'
+    assert 0.0001 < np.linalg.norm(world.in_hand) < 0.0003, 'the fingers seat it, nearly'
     command, grip = world.position.copy(), world.kinematics.grippers[-1]
     for _ in range(10):
         world.step(command, DT)
@@ -250,17 +250,18 @@ def test_a_person_takes_over_wherever_the_hand_is(across: float, holding: bool) 
 def test_the_critical_phase_begins_with_the_part_nearly_at_rest_above_the_socket() -> None:
     world = World(load(RobotProfile, 'bimanual'), load(Task, 'ethernet_full'), 6)
 
-    def above(across: float, up: float) -> bool:
+    def above(across: float, up: float, turned: float = 0.0) -> bool:
         tip = [across, 0, world.task.start_height + world.task.tip + up]
-        world.place(world.socket_position + tip, world.socket_yaw, 0.006)
+        world.place(world.socket_position + tip, world.socket_yaw + turned, 0.006)
         world.step(world.position.copy(), DT)
         return world.critical()
 
     assert not above(0, 0), 'the hand is empty'
     grasp(world, 0.0, 0.006)
-    assert above(0, 0) and not above(0, 0.02) and not above(0.02, 0)
+    assert above(0, 0) and not above(0, 0.01) and not above(0, -0.01) and not above(0.02, 0)
+    assert above(0, 0, 0.05) and not above(0, 0, 0.12), 'turned'
     above(0, 0)
     press(world, 0.01, 10, 6)
-    assert world.tip_speed() > 0.03 and not world.critical(), 'in motion'
+    assert world.tip_speed() > 0.015 and not world.critical(), 'in motion'
     press(world, 0.0, 1, 30)
     assert world.critical()
