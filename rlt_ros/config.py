@@ -139,8 +139,8 @@ class Task(Strict):
         default=1.0, gt=0, le=100, description="on the method's beta: above 1 where far from success, or hard to undo"
     )
     noise_factor: float = Field(
-        default=1.0, ge=0, le=100, description="on the method's token_noise and rest_noise: 0 where the state must be "
-        'read more exactly than that'
+        default=1.0, ge=0, le=100, description="on the method's token_noise, rest_noise and action_noise: 0 where "
+        'more exactness than that is needed'
     )  # fmt: skip
     time_limit: float = Field(default=9.0, gt=0, le=600, description='s, then the episode is truncated')
     handover_after: float | None = Field(
@@ -214,6 +214,10 @@ class Method(Strict):
     rest_noise: float = Field(
         default=0.0, ge=0, le=5, description='the same on the rest of the state: proprioception and committed commands'
     )
+    action_noise: float = Field(
+        default=0.0, ge=0, le=5, description='the same on the executed chunk, normalised action units: else critics '
+        'have ridges between the few chunks that were tried, and the actor climbs them'
+    )  # fmt: skip
     hidden: int = Field(default=128, ge=8, le=4096, description='width of the hidden layers')
     layers: int = Field(default=2, ge=1, le=4, description='hidden layers')
     batch: int = Field(default=128, ge=1, le=4096)
@@ -257,9 +261,12 @@ class Method(Strict):
         return self
 
 
+SAMPLE_NOISE = 'token_noise', 'rest_noise', 'action_noise'
+
+
 def learned_with(method: Method, task: Task) -> Method:
-    """The method as the task is learned with: beta, and the noise on states, times the task's factors."""
-    factors = {'bc_weight': task.bc_factor, 'token_noise': task.noise_factor, 'rest_noise': task.noise_factor}
+    """The method as the task is learned with: beta, and the noise on samples, times the task's factors."""
+    factors = {'bc_weight': task.bc_factor} | dict.fromkeys(SAMPLE_NOISE, task.noise_factor)
     return method.model_copy(update={name: getattr(method, name) * factor for name, factor in factors.items()})
 
 

@@ -39,7 +39,8 @@ class Replay:
 
     def __init__(self, method: Method, sizes: Sizes, seed: int = 0, half: bool = False):
         self.capacity, self.sizes, self.shares = method.replay_capacity, sizes, method.shares
-        self.token_noise, self.rest_noise = method.token_noise, method.rest_noise
+        self.token_noise = method.token_noise
+        self.noises = {'rest': method.rest_noise, 'next_rest': method.rest_noise, 'action': method.action_noise}
         widths = {'rest': sizes.rest, 'reference': sizes.chunk, 'action': sizes.chunk, 'next_rest': sizes.rest,
                   'next_reference': sizes.chunk, 'executed': method.chunk, 'human': method.chunk,
                   'reward': 1, 'discount': 1}  # fmt: skip
@@ -91,17 +92,16 @@ class Replay:
     def sample(self, size: int) -> Batch:
         """A batch drawn with replacement, uniform or by shares; at least one transition must be stored.
 
-        Its states have fresh noise, of token_noise and rest_noise.
+        Its states and executed chunks have fresh noise, of token_noise, rest_noise and action_noise.
         """
         rows = self._rows(size)
         numbers, tokens = (torch.index_select(array, 0, rows) for array in (self.numbers, self.tokens))
         z = self.sizes.token
         fields = {name: numbers[:, part] for name, part in self.parts.items()}
-        for state, sigma in (
-            (tokens, self.token_noise), (fields['rest'], self.rest_noise), (fields['next_rest'], self.rest_noise)
-        ):  # fmt: skip
+        noisy = [(tokens, self.token_noise), *((fields[name], sigma) for name, sigma in self.noises.items())]
+        for exact, sigma in noisy:
             if sigma:
-                state.add_(torch.randn(state.shape, generator=self.random, dtype=state.dtype), alpha=sigma)
+                exact.add_(torch.randn(exact.shape, generator=self.random, dtype=exact.dtype), alpha=sigma)
         fields |= {name: fields[name][:, 0] for name in ('reward', 'discount')}
         return Batch(token=tokens[:, :z], next_token=tokens[:, z:], **fields)
 

@@ -164,7 +164,7 @@ class World:
         return self.holding and self.task.done(self)
 
     def critical(self) -> bool:
-        """Whether the critical phase can begin: the part is in the hand, where it usually starts, and nearly at rest."""
+        """Whether the critical phase can begin: the part is in the hand, where it usually starts, nearly at rest."""
         x, y, z = self.tip_in_socket()
         task = self.task
         there = max(abs(x), abs(y)) < task.start_across and abs(z - task.start_height) < HANDOVER_HEIGHT

@@ -98,18 +98,18 @@ def test_mixed_batches_against_a_plain_list(kinds: list[str], capacity: int, par
     assert set(found) <= {number for number, _ in kept}
 
 
-def test_states_have_fresh_noise_and_nothing_else_has() -> None:
-    method = METHOD.model_copy(update={'token_noise': 0.5, 'rest_noise': 0.1})
+def test_states_and_executed_chunks_have_fresh_noise_and_nothing_else_has() -> None:
+    method = METHOD.model_copy(update={'token_noise': 0.5, 'rest_noise': 0.1, 'action_noise': 0.2})
     plain, noisy = (Replay(chosen, SIZES) for chosen in (METHOD, method))
     for made in (plain, noisy):
         made.add(transition(0), 'online')
     exact, first, second = plain.sample(4000), noisy.sample(4000), noisy.sample(4000)
-    for name, sigma in (('token', 0.5), ('next_token', 0.5), ('rest', 0.1), ('next_rest', 0.1)):
+    for name, sigma in (('token', 0.5), ('next_token', 0.5), ('rest', 0.1), ('next_rest', 0.1), ('action', 0.2)):
         for some in (first, second):
             noise = getattr(some, name) - getattr(exact, name)
             assert abs(noise.std() / sigma - 1) < 0.03 and abs(noise.mean()) < 0.03 * sigma
         assert not torch.equal(getattr(first, name), getattr(second, name))
-    for name in ('reference', 'action', 'reward', 'discount', 'next_reference', 'executed', 'human'):
+    for name in ('reference', 'reward', 'discount', 'next_reference', 'executed', 'human'):
         assert torch.equal(getattr(first, name), getattr(exact, name))
 
 
