@@ -22,8 +22,8 @@ class Variation:
 
 VARIATIONS = {
     'rlt': Variation('the method as shipped'),
-    'beta-0.03': Variation('weaker pull to the reference', {'bc_weight': 0.03}),
-    'beta-0.3': Variation('stronger pull to the reference', {'bc_weight': 0.3}),
+    'beta-0.01': Variation('weaker pull to the reference', {'bc_weight': 0.01}),
+    'beta-0.1': Variation('stronger pull to the reference', {'bc_weight': 0.1}),
     'gamma-0.9895': Variation('0.9 per chunk: less hurry', {'discount': 0.9895}),
     'hidden-256': Variation("the paper's width, half the batch", {'hidden': 256, 'batch': 64}),
     'stride-10': Variation('transitions at chunk boundaries alone', {'stride': 10}),
@@ -41,6 +41,9 @@ VARIATIONS = {
     'no-pass-through': Variation(
         'the actor neither sees the reference nor adds to it', {'reference_dropout': 1.0}, Parts(pass_through=False)),
     'no-reference-dropout': Variation('the actor always sees the reference', {'reference_dropout': 0.0}),
+    'no-sample-noise': Variation(
+        'states and executed chunks of training samples as they were stored',
+        {'token_noise': 0.0, 'rest_noise': 0.0, 'action_noise': 0.0}),
     'no-latency-awareness': Variation(
         'committed commands are no part of the state, the reference is not shifted; the delay stays',
         parts=Parts(latency_aware=False)),
@@ -51,7 +54,7 @@ VARIATIONS = {
 
 # the paper's, then those beyond it
 ABLATIONS = ('image-encoder', 'no-chunk', 'no-bc', 'no-pass-through', 'no-token', 'no-reference-dropout',
-             'no-latency-awareness', 'stride-10', 'no-context-dropout')  # fmt: skip
+             'no-sample-noise', 'no-latency-awareness', 'stride-10', 'no-context-dropout')  # fmt: skip
 
 
 def known(name: str) -> Variation:

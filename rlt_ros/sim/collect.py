@@ -28,7 +28,7 @@ def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episod
             rows['velocity'].append(world.velocity.copy())
             rows['command'].append(command)
             rows['tip'].append(world.tip_in_socket())
-            rows['critical'].append(critical := critical or world.critical())
+            rows['critical'].append(critical := critical or world.settled())
             rows['straying'].append(False)
             rows['action'].append([])
         command = operator.command()

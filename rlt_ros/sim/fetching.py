@@ -38,7 +38,7 @@ class Detour:
 
 
 class Fetching:
-    """Of a world with a rack, from wherever the hand is. Call `command()` per tick until the world is `critical()`."""
+    """Of a world with a rack, from wherever the hand is. Call `command()` per tick until the world is `settled()`."""
 
     def __init__(self, world: World, random: np.random.Generator, detours: bool = False):
         self.world, self.random, self.task = world, random, world.task

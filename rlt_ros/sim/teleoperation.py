@@ -22,6 +22,6 @@ class Teleoperation:
 
     def command(self) -> np.ndarray:
         """The next joint command (D,), rad (grippers: m)."""
-        if isinstance(self.person, Fetching) and self.person.phase == 'carry' and self.world.critical():
+        if isinstance(self.person, Fetching) and self.person.phase == 'carry' and self.world.settled():
             self.person = Operator(self.world, self.random)
         return self.person.command()

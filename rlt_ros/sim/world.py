@@ -18,9 +18,9 @@ from rlt_ros.sim.rack import OPEN, Rack  # noqa: E402
 from rlt_ros.sim.tasks import open_task  # noqa: E402
 
 HEADLIGHT = (0.7, 1.2)  # of the headlight's usual brightness, drawn per episode
-# of a full task's handover, as narrow as the starts that the critical phase is demonstrated and practised from
-HANDOVER_HEIGHT = 0.004  # m off the usual start's height
-HANDOVER_SPEED = 0.010  # m/s of the part at most
+ABOVE_START = 0.005  # m above the usual start of the critical phase, where it can begin
+ARRIVAL_SPEED, ARRIVAL_YAW = 0.06, 0.12  # m/s and rad at most
+SETTLED_HEIGHT, SETTLED_SPEED = 0.004, 0.010  # m off the usual start's height and m/s at most
 TINT = 0.08  # that each colour of the light may be off
 
 
@@ -164,12 +164,26 @@ class World:
         return self.holding and self.task.done(self)
 
     def critical(self) -> bool:
-        """Whether the critical phase can begin: the part is in the hand, where it usually starts, nearly at rest."""
-        x, y, z = self.tip_in_socket()
-        task = self.task
-        there = max(abs(x), abs(y)) < task.start_across and abs(z - task.start_height) < HANDOVER_HEIGHT
-        turned = abs(yaw_of(self.tool()[1]) - self.socket_yaw)
-        return self.holding and there and turned < task.start_yaw and self.tip_speed() < HANDOVER_SPEED
+        """Whether the critical phase can begin: the part is in the hand and above the socket, and not fast.
+
+        So wide that who arrives in motion hands over before it goes down, and not when it gets stuck below.
+        """
+        low_enough = self.tip_in_socket()[2] < self.task.start_height + ABOVE_START
+        return self._above() and low_enough and self._turned() < ARRIVAL_YAW and self.tip_speed() < ARRIVAL_SPEED
+
+    def settled(self) -> bool:
+        """Whether the part is where critical phases usually start, and nearly at rest: there a person begins one."""
+        off = abs(self.tip_in_socket()[2] - self.task.start_height)
+        there = self._above() and off < SETTLED_HEIGHT and self._turned() < self.task.start_yaw
+        return there and self.tip_speed() < SETTLED_SPEED
+
+    def _above(self) -> bool:
+        """Whether the part is in the hand and across as near to the socket as it usually starts, at any height."""
+        return self.holding and float(np.abs(self.tip_in_socket()[:2]).max()) < self.task.start_across
+
+    def _turned(self) -> float:
+        """Of the hand from the socket, rad."""
+        return abs(yaw_of(self.tool()[1]) - self.socket_yaw)
 
     def tip_speed(self) -> float:
         """Of the part, m/s."""
