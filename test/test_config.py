@@ -106,7 +106,7 @@ def test_hash_follows_the_content_alone(tmp_path: Path) -> None:
 
 
 def test_a_task_scales_the_pull_to_the_reference_and_leaves_none_where_there_is_none():
-    task = load(Task, 'screw')
+    task = load(Task, 'screw', bc_factor=3.0)
     assert learned_with(Method(name='test', bc_weight=0.1), task).bc_weight == pytest.approx(0.3)
     assert learned_with(Method(name='test', bc_weight=0.0), task).bc_weight == 0.0
 
