@@ -268,3 +268,5 @@ def test_the_critical_phase_begins_above_the_socket_and_a_person_begins_it_where
     assert world.tip_speed() > 0.015 and world.critical() and not world.settled(), 'in motion'
     press(world, 0.0, 1, 30)
     assert world.critical() and world.settled()
+    press(world, 0.02, 8, 6)
+    assert world.tip_speed() > 0.07 and not world.critical(), 'fast'
