@@ -46,7 +46,7 @@ def test_ablations_share_the_cells_of_a_comparison_and_weights_must_be_given(tmp
     plan = lambda text, weights=None: tasks.ablations(  # noqa: E731
         text, 'ethernet', 'critical', 2, 1.0, 3, tmp_path, 'bimanual', weights or {})
     cells, lack = plan('all')
-    assert lack == ['no-context-dropout'] and len({cell.name for cell in cells}) == len(cells) == 2 * (2 + 8)
+    assert lack == ['no-context-dropout'] and len({cell.name for cell in cells}) == len(cells) == 2 * (2 + 9)
     compared = tasks.comparison(['vla', 'rlt'], ['ethernet'], 'critical', 2, 1.0, 3, tmp_path, 'bimanual')
     assert cells[:4] == compared
     weights = tmp_path / 'token.safetensors'
