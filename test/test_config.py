@@ -117,6 +117,7 @@ def test_a_task_scales_the_noise_on_samples():
     for factor, noises in ((1.0, [0.3, 0.1, 0.2]), (0.5, [0.15, 0.05, 0.1]), (0.0, [0.0, 0.0, 0.0])):
         learned = learned_with(method, load(Task, 'ethernet', noise_factor=factor))
         assert [getattr(learned, name) for name in names] == noises
+    assert not any(getattr(learned_with(method, load(Task, 'screw')), name) for name in names)
 
 
 def test_an_approach_begins_the_critical_phase_or_is_given_up_in_time():
