@@ -139,8 +139,8 @@ class Task(Strict):
         default=1.0, gt=0, le=100, description="on the method's beta: above 1 where far from success, or hard to undo"
     )
     noise_factor: float = Field(
-        default=1.0, ge=0, le=100, description="on the method's token_noise, rest_noise and action_noise: 0 where "
-        'more exactness than that is needed'
+        default=1.0, ge=0, le=100, description="on the method's noise, token_noise, rest_noise and action_noise: "
+        'below 1 where more exactness than that is needed'
     )  # fmt: skip
     time_limit: float = Field(default=9.0, gt=0, le=600, description='s, then the episode is truncated')
     handover_after: float | None = Field(
@@ -261,12 +261,12 @@ class Method(Strict):
         return self
 
 
-SAMPLE_NOISE = 'token_noise', 'rest_noise', 'action_noise'
+NOISES = 'noise', 'token_noise', 'rest_noise', 'action_noise'
 
 
 def learned_with(method: Method, task: Task) -> Method:
-    """The method as the task is learned with: beta, and the noise on samples, times the task's factors."""
-    factors = {'bc_weight': task.bc_factor} | dict.fromkeys(SAMPLE_NOISE, task.noise_factor)
+    """The method as the task is learned with: beta and all noise times the task's factors."""
+    factors = {'bc_weight': task.bc_factor} | dict.fromkeys(NOISES, task.noise_factor)
     return method.model_copy(update={name: getattr(method, name) * factor for name, factor in factors.items()})
 
 

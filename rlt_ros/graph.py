@@ -81,7 +81,7 @@ NODES = (
     NodeSpec('vla_node', ('robot', 'task', 'method', 'device'), required=True, stop_order=4),
     NodeSpec('rl_token_node', ('robot', 'device'), required=True, stop_order=4),
     # Never respawned: a robot that stops under way waits for a person.
-    NodeSpec('executor_node', ('robot', 'method', 'seed'), required=True, stop_order=1),
+    NodeSpec('executor_node', ('robot', 'task', 'method', 'seed'), required=True, stop_order=1),
     # The robot goes on with the last policy while the learner comes back.
     NodeSpec('learner_node', ('robot', 'task', 'method', 'run_folder', 'seed'),
              respawn_delay=2.0, stop_order=5, nice=10),

@@ -129,7 +129,7 @@ class Supervisor:
     """Runs a list of nodes until the run is finished, a required one ends, or somebody stops it."""
 
     def __init__(self, specs: list[NodeSpec], namespace: str, run_folder: Path,
-                 say: Callable[[str], None] = print, grace: float = 5.0):
+                 say: Callable[[str], None] = print, grace: float = 10.0):
         """`say` gets lines for a person; `grace` s is all the time that stopping may take."""
         self.specs, self.namespace, self.run_folder, self.grace = specs, namespace, run_folder, grace
         self._print = say

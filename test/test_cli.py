@@ -94,7 +94,7 @@ def test_the_run_folder_tells_how_the_run_was_made(rlt, tmp_path):
     config = yaml.safe_load((tmp_path / 'runs/first/config.yaml').read_text())
     assert config['arguments']['minutes'] == 30.0 and config['task']['name'] == 'ethernet' and len(config['hash']) == 64
     method = str(tmp_path / 'runs/first/method.yaml')
-    assert config['nodes']['executor_node'] == {'robot': 'bimanual', 'method': method, 'seed': 0}
+    assert config['nodes']['executor_node'] == {'robot': 'bimanual', 'task': 'ethernet', 'method': method, 'seed': 0}
     versions = json.loads((tmp_path / 'runs/first/versions.json').read_text())
     assert versions['packages']['numpy'] and versions['python'] and versions['cores'] >= 1 and 'weights' in versions
 

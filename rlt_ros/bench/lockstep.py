@@ -57,7 +57,8 @@ class LockStep:
     ):  # fmt: skip
         check_fit(profile, method)
         vla.check_reach(method)
-        self.profile, self.task, self.method, self.vla, self.token = profile, task, method, vla, token
+        self.profile, self.task, self.vla, self.token = profile, task, vla, token
+        self.method = method = learned_with(method, task)
         self.world = World(profile, task, seed, physics)
         noise_seed = int(np.random.default_rng(seed).integers(2**31))
         self.executor = Executor(profile, method, vla.unit.scale, noise_seed)
@@ -71,7 +72,7 @@ class LockStep:
 
     def learner(self, seed: int) -> Learner:
         agent = ActorCritic if self.parts.pass_through else WithoutPassThrough
-        return Learner(learned_with(self.method, self.task), self.sizes, seed, agent)
+        return Learner(self.method, self.sizes, seed, agent)
 
     def use(self, learner: Learner) -> None:
         """Let the actor as it is now drive."""

@@ -14,7 +14,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from rlt_ros.config import Method, RobotProfile, load
+from rlt_ros.config import Method, RobotProfile, Task, learned_with, load
 from rlt_ros.control.executor import ACTING, Executed, Executor
 from rlt_ros.control.guard import Guard
 from rlt_ros.control.inputs import Hand, JointStates
@@ -49,6 +49,7 @@ WAITING_LIMIT = 5.0  # s without an action within an episode, from which on it i
 class Parameters(Managed):
     robot: str = Field(default='bimanual', description='robot profile, name or path')
     method: str = Field(default='rlt', description='method, name or path')
+    task: str = Field(default='ethernet', description='task, name or path: how much noise it is learned with')
     vla_weights: str = Field(
         default='', description="the VLA's weights file, for the action units; empty: the robot's own"
     )
@@ -69,7 +70,7 @@ class ExecutorNode(ManagedNode):
 
     def configure(self, parameters: Parameters) -> None:
         self.profile = profile = load(RobotProfile, parameters.robot)
-        self.method = load(Method, parameters.method)
+        self.method = learned_with(load(Method, parameters.method), load(Task, parameters.task))
         unit = normalisation.load(path_of('vla', profile.name, parameters.vla_weights), profile)
         self.core = Executor(profile, self.method, unit.scale, parameters.seed)
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rlt_ros.config import Method, RobotProfile, validate
+from rlt_ros.config import Method, RobotProfile, Task, learned_with, validate
 from rlt_ros.errors import UserError
 from rlt_ros.report.records import read_episodes, read_object
 from rlt_ros.rl import checkpoint, journal
@@ -76,6 +76,7 @@ def inspect(folder: Path, report: Report = lambda part: None) -> Inspection:
     """Read a run folder; raises UserError where there is nothing that can be read."""
     config = read_object(folder / 'config.yaml')
     method = validate(Method, config.get('method') or {}, f'{folder / "config.yaml"}: method')
+    method = learned_with(method, validate(Task, config.get('task') or {}, f'{folder / "config.yaml"}: task'))
     profile = validate(RobotProfile, config.get('robot') or {}, f'{folder / "config.yaml"}: robot')
     path = journal_of(folder)
     size = path.stat().st_size

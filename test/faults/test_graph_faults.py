@@ -93,13 +93,16 @@ class Graph:
     def phase(self) -> str:
         return self.episodes[-1].phase if self.episodes else ''
 
-    def call(self, name: str) -> None:
+    def accepted(self, name: str) -> bool:
         self.bench.until(self.calls[name].service_is_ready)
-        assert self.bench.until(self.calls[name].call_async(Trigger.Request()).result).success
+        return self.bench.until(self.calls[name].call_async(Trigger.Request()).result).success
+
+    def call(self, name: str) -> None:
+        assert self.accepted(name)
 
     def press(self, name: str) -> None:
         """Call, and again where that is refused, as a person does: a busy machine's states may be too old just then."""
-        self.bench.until(lambda: self.bench.until(self.calls[name].call_async(Trigger.Request()).result).success)
+        self.bench.until(lambda: self.accepted(name))
 
     def begin(self) -> None:
         """An episode under way, driven by the VLA for a while, with all that leads to it heard."""

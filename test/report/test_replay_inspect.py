@@ -13,7 +13,7 @@ import yaml
 
 from rlt_ros import cli
 from rlt_ros.commands import replay as command
-from rlt_ros.config import Method, RobotProfile, load
+from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.errors import UserError
 from rlt_ros.report import replay, replay_export, replay_plots, replay_summary
 from rlt_ros.rl import checkpoint, journal
@@ -71,7 +71,7 @@ def write(folder: Path, episodes: tuple[Finished, ...] = EPISODES) -> Path:
         made.append(episode, METHOD.name)
     made.close()
     robot = load(RobotProfile, 'bimanual')
-    config = {'arguments': {}, 'method': METHOD.model_dump(), 'robot': robot.model_dump()}
+    config = {'arguments': {}, 'method': METHOD.model_dump(), 'task': load(Task, 'ethernet').model_dump(), 'robot': robot.model_dump()}
     (folder / 'config.yaml').write_text(yaml.safe_dump(config))
     return folder
 
