@@ -71,7 +71,8 @@ def write(folder: Path, episodes: tuple[Finished, ...] = EPISODES) -> Path:
         made.append(episode, METHOD.name)
     made.close()
     robot = load(RobotProfile, 'bimanual')
-    config = {'arguments': {}, 'method': METHOD.model_dump(), 'task': load(Task, 'ethernet').model_dump(), 'robot': robot.model_dump()}
+    task = load(Task, 'ethernet').model_dump()
+    config = {'arguments': {}, 'method': METHOD.model_dump(), 'task': task, 'robot': robot.model_dump()}
     (folder / 'config.yaml').write_text(yaml.safe_dump(config))
     return folder
 
