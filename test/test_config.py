@@ -117,6 +117,8 @@ def test_a_task_scales_all_noise():
     for factor, noises in ((1.0, [0.02, 0.3, 0.1, 0.2]), (0.5, [0.01, 0.15, 0.05, 0.1]), (0.0, [0.0] * 4)):
         learned = learned_with(method, load(Task, 'ethernet', noise_factor=factor))
         assert [getattr(learned, name) for name in names] == noises
+    screw = learned_with(method, load(Task, 'screw'))
+    assert [getattr(screw, name) for name in names] == [0.01, 0.15, 0.05, 0.1]
 
 
 def test_an_approach_begins_the_critical_phase_or_is_given_up_in_time():

@@ -55,6 +55,16 @@ def run(runner: LockStep) -> tuple[Learner, list[Result]]:
     return learner, results
 
 
+def test_the_task_scales_how_much_the_policy_explores(make: Callable[..., LockStep]) -> None:
+    def first_action(factor: float) -> np.ndarray:
+        runner = make(task=TASK.model_copy(update={'noise_factor': factor}))
+        return runner.episode('warmup', every=True).transitions[0].action
+
+    quiet, half, whole = (first_action(factor) for factor in (0.0, 0.5, 1.0))
+    free = np.isclose(whole - quiet, 2 * (half - quiet), atol=1e-6) & (whole != quiet)
+    assert free.mean() > 0.8, 'all but what a joint limit stops'
+
+
 def test_a_run_from_evaluation_to_the_actor_repeats_for_a_seed(make: Callable[..., LockStep]) -> None:
     first, second, other = (run(make(seed)) for seed in (0, 0, 1))
     learner, results = first
