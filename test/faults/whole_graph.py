@@ -99,11 +99,11 @@ class Graph:
 
     def begin(self) -> None:
         """An episode under way, driven by the VLA for a while, with all that leads to it heard."""
-        self.call('reset_robot')
+        self.press('reset_robot')
         self.bench.spin(0.3)
         for messages in self.heard:
             messages.clear()
-        self.call('episode/start')
+        self.press('episode/start')
         self.bench.until(lambda: self.states and sum(s.source == VLA for s in self.steps) > 20)
 
     def end(self) -> None:
@@ -119,10 +119,22 @@ class Graph:
         return self.bench.until(lambda: next((s for s in self.steps if s.source == source and stamp(s) > since), None))
 
     def goes_on(self, since: float) -> None:
-        """Whether an observation from half a second after `since` (s) is answered and drives the robot."""
-        fresh = lambda: next((c for c in self.chunks if stamp(c) > since + 0.5), None)  # noqa: E731
-        chunk = self.bench.until(fresh)
-        self.bench.until(lambda: any(s.source == VLA and s.tick >= chunk.first_tick for s in self.steps))
+        """Whether an observation from half a second after `since` (s) is answered and drives the robot.
+
+        An episode that ended because the whole machine stood still, which no fault here causes, is begun anew.
+        """
+
+        def drives() -> bool:
+            chunk = next((c for c in self.chunks if stamp(c) > since + 0.5), None)
+            return chunk is not None and any(s.source == VLA and s.tick >= chunk.first_tick for s in self.steps)
+
+        while self.bench.until(lambda: drives() or self.phase() == 'reset') and not drives():
+            assert self.stood_still(), 'the episode ended, and not because the machine stood still'
+            self.begin()
+
+    def stood_still(self) -> bool:
+        """Whether the executor or the robot, which nobody stopped, let several ticks pass without a word."""
+        return any(np.diff([stamp(m) for m in heard]).max(initial=0) > 5 * DT for heard in (self.statuses, self.joints))
 
     def runs_out(self, time_to_hold) -> ExecutedStep:
         """The first step that holds, when the last answer and the rest of its reference are over."""
