@@ -29,7 +29,7 @@ from rlt_ros.report.records import read_object
 from rlt_ros.run_folder import prepare
 from rlt_ros.sim.teleoperation import Teleoperation
 from rlt_ros.sim.world import World
-from rlt_ros.weights_files import file_hash, path_of
+from rlt_ros.weights_files import file_hash, path_of, vla_hash
 
 DRIVERS = ('vla', 'teleop', 'rlt')
 POLL = 1.0  # s
@@ -76,16 +76,18 @@ class Cell:
 def wanted(cell: Cell) -> dict:
     """What a finished cell must have been computed with to count; raises UserError."""
     profile, task, method, parts = cell.models()
-    files = {} if cell.driver == 'teleop' else {'vla': path_of('vla', profile.name)}
+    vla, weights = path_of('vla', profile.name), {}
+    if cell.driver != 'teleop':  # the approach acts in full tasks alone
+        weights['vla'] = file_hash(vla) if cell.setting == 'full' else vla_hash(vla)
     if cell.driver == 'rlt' and parts.sees == 'token':
-        files['token'] = path_of('rl_token', profile.name, parts.weights)
+        weights['token'] = file_hash(path_of('rl_token', profile.name, parts.weights))
     elif parts.weights:
-        files['encoder'] = Path(parts.weights)
+        weights['encoder'] = file_hash(Path(parts.weights))
     return {
         'driver': cell.driver, 'variation': cell.variation, 'seed': cell.seed, 'episodes': cell.episodes,
         'minutes': cell.minutes if cell.driver == 'rlt' else 0.0, 'thorough': cell.thorough,
         'config_hash': config_hash(profile, task, method), 'rlt_ros': __version__,
-        'weights': {name: file_hash(path) for name, path in files.items()},
+        'weights': weights,
     }  # fmt: skip
 
 

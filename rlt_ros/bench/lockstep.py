@@ -139,7 +139,9 @@ class LockStep:
             if (tick - begin) % method.stride == 0 and stored or decides:
                 command = executor.filter.command.copy()
                 number = self.episodes * LONGEST + tick
-                looks[tick] = Look(world.images(), world.position.copy(), world.velocity.copy(), command, number)
+                looks[tick] = Look(
+                    world.images(), world.position.copy(), world.velocity.copy(), command, number, phase == 'approach'
+                )
             if decides:
                 seen[tick] = self.see([looks[tick]])[0]
                 executor.choose(self.episodes, tick + 1, seen[tick], tick, tick)

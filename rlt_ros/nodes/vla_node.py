@@ -71,7 +71,7 @@ class VlaNode(ManagedNode):
         if message.stale or not self.active:
             return
         try:
-            look = to_look(message, self.profile)
+            look = to_look(message, self.profile, self.pacing.phase == 'approach')
         except ValueError as error:
             self.get_logger().error(f'observation dropped: {error}', throttle_duration_sec=1.0)
             return
@@ -123,7 +123,7 @@ class VlaNode(ManagedNode):
         (self.backfill_publisher if backfill else self.publisher).publish(message)
 
 
-def to_look(message: Observation, profile: RobotProfile) -> Look:
+def to_look(message: Observation, profile: RobotProfile, approaching: bool) -> Look:
     """Arrays of an observation; raises ValueError where it does not fit the profile or is not finite."""
     if list(message.joint_names) != profile.joint_names:
         raise ValueError(f'joints {list(message.joint_names)} are not those of robot {profile.name}')
@@ -135,7 +135,7 @@ def to_look(message: Observation, profile: RobotProfile) -> Look:
     vectors = [np.array(getattr(message, name)) for name in ('position', 'velocity', 'command')]
     if any(v.shape != (profile.action_dim,) or not np.isfinite(v).all() for v in vectors):
         raise ValueError(f'position, velocity and command must be {profile.action_dim} finite numbers each')
-    return Look(images, *vectors, number=stamp_to_ns(message.header.stamp))
+    return Look(images, *vectors, stamp_to_ns(message.header.stamp), approaching)
 
 
 def main() -> int:

@@ -2,7 +2,8 @@
 
 Long ways and the last millimetre spoil each other in one network of this size, and what the frozen prefix knows of
 the part in its rack is not enough to grasp it. So the VLA is trained on critical phases, and this is added later: it
-acts while the prefix says that it is its turn, and leaves everything else, the prefix above all, as it was.
+acts while nobody has handed over to the critical phase and the prefix says that it is its turn, and leaves everything
+else, the prefix above all, as it was.
 """
 
 import torch

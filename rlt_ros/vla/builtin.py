@@ -26,6 +26,7 @@ class Look:
     velocity: np.ndarray  # (D,)
     command: np.ndarray  # (D,)
     number: int = 0  # tells it from others (its stamp, say): the chunk's noise is a function of it
+    approaching: bool = False  # whether nobody has handed over to the critical phase yet
 
     @classmethod
     def blank(cls, profile: RobotProfile) -> 'Look':
@@ -93,6 +94,7 @@ class BuiltinBackend:
         shape = (sizes.horizon, sizes.action_dim)
         draws = [np.random.default_rng([self.seed, look.number]).standard_normal(shape, np.float32) for look in looks]
         noise = torch.from_numpy(np.stack(draws)).to(self.device)
-        prefix, chunk = self.model.reference(images, words, pose, noise)
+        approaching = torch.tensor([look.approaching for look in looks], device=self.device)
+        prefix, chunk = self.model.reference(images, words, pose, noise, approaching)
         chunk = (chunk * self._chunk_deviation + self._chunk_mean).clamp(-REFERENCE_LIMIT, REFERENCE_LIMIT)
         return VlaResult(prefix.half().cpu().numpy(), chunk.cpu().numpy(), state[:, self._felt])

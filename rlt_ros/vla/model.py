@@ -25,11 +25,16 @@ class BuiltinVla(nn.Module):
         """Chunks (B, H, D) of the critical phase, standardised, from noise (B, H, D)."""
         return self.expert.sample(prefix, noise)
 
-    def reference(self, images: Tensor, words: Tensor, proprioception: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Prefix, and chunks as `sample` of whichever phase it is."""
+    def reference(
+        self, images: Tensor, words: Tensor, proprioception: Tensor, noise: Tensor, approaching: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Prefix, and chunks: the approach's while it is its turn, and never once the critical phase has begun.
+
+        approaching: (B,) bool, whether it has not.
+        """
         prefix = self.prefix(images, words, proprioception)
         chunk = self.sample(prefix, noise)
-        if self.approach is not None and (turn := self.approach.turn(outline(prefix)) > 0).any():
+        if self.approach is not None and (turn := approaching & (self.approach.turn(outline(prefix)) > 0)).any():
             way = self.approach.sample(images[turn], words[turn], proprioception[turn], noise[turn])
             chunk = chunk.clone()
             chunk[turn] = way

@@ -12,16 +12,19 @@ import time
 
 import numpy as np
 import pytest
+import tiny_weights
 import yaml
 
 from rlt_ros import cli
 from rlt_ros.bench import cells, trace
 from rlt_ros.bench.cells import Cell
 from rlt_ros.bench.cost import measure
-from rlt_ros.config import Method, Task, load
+from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.errors import UserError
 from rlt_ros.report.cells import results
 from rlt_ros.report.study import band, curve, describe_cell, write_study
+from rlt_ros.vla import weights
+from rlt_ros.vla.approach import Approach
 
 
 def quick(folder: Path, **changes: object) -> Cell:
@@ -105,6 +108,19 @@ def test_a_cell_of_another_version_is_named(computed: tuple, monkeypatch: pytest
     monkeypatch.setattr(cells, '__version__', '99.0')
     with pytest.raises(UserError, match=r"another configuration or version \(rlt_ros '.*', not '99.0'\)"):
         cells.is_finished(computed[0][0])
+
+
+def test_a_new_approach_makes_cells_of_full_tasks_alone_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    profile, path = load(RobotProfile, 'bimanual'), tmp_path / 'vla'
+    monkeypatch.setattr(cells, 'path_of', lambda *_: path)
+    network, unit = tiny_weights.vla(profile)
+    hashes: dict[str, set] = {'critical': set(), 'full': set()}
+    for _ in range(2):
+        network.approach = Approach(network.sizes)
+        weights.save(path, network, unit, profile.name, ['plug it in'])
+        for setting, found in hashes.items():
+            found.add(cells.wanted(Cell('rlt', 0, 1.0, 1, tmp_path, driver='vla', setting=setting))['weights']['vla'])
+    assert {setting: len(found) for setting, found in hashes.items()} == {'critical': 1, 'full': 2}
 
 
 def test_all_drivers_start_from_the_same_states(computed: tuple) -> None:

@@ -8,7 +8,7 @@ import pytest
 import tiny_weights
 import torch
 
-from rlt_ros.bench.lockstep import LockStep, Result, throughput
+from rlt_ros.bench.lockstep import LONGEST, LockStep, Result, throughput
 from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.control.chunks import ACTOR, HOLD, VLA
 from rlt_ros.errors import UserError
@@ -93,9 +93,14 @@ def test_of_a_full_task_the_critical_phase_alone_is_stored(make: Callable[..., L
     ticks = [t.tick for t in result.transitions]
     assert ticks == list(range(30, 30 + TICKS - 6 + 1, 2))
     assert result.learned == TICKS
-    both = make(task=full, method=METHOD.model_copy(update={'store_approach': True})).episode('warmup', every=True)
+    runner = make(task=full, method=METHOD.model_copy(update={'store_approach': True}))
+    looks, see = [], runner.see
+    runner.see = lambda some: looks.extend(some) or see(some)
+    both = runner.episode('warmup', every=True)
     assert both.learned == 30 + TICKS
     assert [t.tick for t in both.transitions] == list(range(0, 30 + TICKS - 6 + 1, 2))
+    handed_over = {look.number - LONGEST: not look.approaching for look in looks}
+    assert {tick for tick, over in handed_over.items() if over} == {tick for tick in handed_over if tick >= 30}
 
 
 def test_an_approach_that_does_not_arrive_ends_and_nothing_is_learned_from_it(make: Callable[..., LockStep]) -> None:

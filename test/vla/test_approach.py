@@ -55,8 +55,8 @@ def test_it_is_learned_and_the_critical_phase_stays_as_it_is(tmp_path: Path, exa
     data, noise, told = tensors(examples, unit, network.sizes), torch.randn(T, H, D), []
 
     @torch.no_grad()
-    def reference(network: BuiltinVla) -> tuple[torch.Tensor, torch.Tensor]:
-        return network.reference(data['images'], data['words'], data['state'], noise)
+    def reference(network: BuiltinVla, approaching: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        return network.reference(data['images'], data['words'], data['state'], noise, torch.full((T,), approaching))
 
     before, critical = reference(network)
     turn = turns(network, unit, examples, lambda *_: None)
@@ -68,6 +68,8 @@ def test_it_is_learned_and_the_critical_phase_stays_as_it_is(tmp_path: Path, exa
     torch.testing.assert_close(prefix, before, rtol=0, atol=0)
     bright = ~examples.critical
     torch.testing.assert_close(chunk[~bright], critical[~bright])
+    handed_over = reference(network, approaching=False)[1]
+    torch.testing.assert_close(handed_over, critical, msg='whatever it takes the critical phase for')
     end = ((chunk.numpy() * unit.chunk_deviation + unit.chunk_mean) * unit.scale)[bright, -1]
     wanted = examples.deltas[bright, -1]
     assert (np.sign(end) == np.sign(wanted)).mean() > 0.9, 'up or down'
