@@ -108,7 +108,7 @@ class Graph:
 
     def end(self) -> None:
         if self.phase() != 'reset':
-            self.call('episode/abort')
+            self.accepted('episode/abort')  # or it has ended meanwhile
             self.bench.until(lambda: self.phase() == 'reset')
 
     def held(self, since: float) -> ExecutedStep:
