@@ -99,11 +99,11 @@ class Graph:
 
     def begin(self) -> None:
         """An episode under way, driven by the VLA for a while, with all that leads to it heard."""
-        self.press('reset_robot')
+        self.call('reset_robot')
         self.bench.spin(0.3)
         for messages in self.heard:
             messages.clear()
-        self.press('episode/start')
+        self.call('episode/start')
         self.bench.until(lambda: self.states and sum(s.source == VLA for s in self.steps) > 20)
 
     def end(self) -> None:
