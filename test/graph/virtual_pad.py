@@ -36,11 +36,14 @@ def rumble(user, low, high):
 
 
 def obey(sdl: ctypes.CDLL) -> None:
-    """Carry out the commands that come."""
+    """Carry out the commands that come.
+
+    SDL locks in each call by itself. A lock held from here over several would never be given back: the node waits for
+    it inside SDL with Python's own lock in hand, and without that this thread cannot go on.
+    """
     pad, plugged = None, 0
     for line in sys.stdin:
         command, *words = line.split()
-        sdl.SDL_LockJoysticks()
         if command == 'plug':
             mapped, plugged = words[1] == 'yes', plugged + 1  # type 1 is a game controller, 7 a drum kit
             description = Description(
@@ -56,7 +59,6 @@ def obey(sdl: ctypes.CDLL) -> None:
             sdl.SDL_JoystickSetVirtualAxis(pad, int(words[0]), ctypes.c_int16(int(words[1])))
         else:
             sdl.SDL_JoystickSetVirtualButton(pad, int(words[0]), int(words[1]))
-        sdl.SDL_UnlockJoysticks()
 
 
 def loaded_sdl() -> ctypes.CDLL:
