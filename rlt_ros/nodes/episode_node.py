@@ -19,9 +19,6 @@ from rlt_ros.ros.node import ns_to_stamp, run, stamp_to_ns
 from rlt_ros.ros.qos import LATCHED, RELIABLE
 
 PERIOD = 0.02  # s
-# Calls of the timer without a word of the executor, which speaks ten times a second, until it counts as lost. Calls and
-# not seconds: when this process itself stood still, it has only not listened.
-LOST_AFTER = round(0.3 / PERIOD)
 RESET_RETRY = 2.0  # s after a reset that failed
 RECORDER = 'monitor_node'  # writes the run's episodes; only the first waits for it
 NEEDED = ('observation', 'vla_output', 'rl_state')  # topics without which nothing starts
@@ -51,6 +48,10 @@ class Parameters(Managed):
     reset_timeout: float = Field(
         default=120.0, gt=0, le=3600, description='s without an answer of reset_robot after which it is asked again'
     )
+    executor_silence: float = Field(
+        default=0.3, ge=0.2, le=10, description='s without a word of the executor, which speaks ten times a second, '
+        'after which it counts as lost and a running episode is aborted'
+    )  # fmt: skip
     shortest_seconds: float = Field(
         default=0.5, ge=0, le=60, description='s after the start of an episode in which no success counts'
     )
@@ -71,6 +72,8 @@ class EpisodeNode(ManagedNode):
             self.method.evaluation_episodes, self.method.warmup_episodes, parameters.minutes,
             parameters.shortest_seconds,
         )  # fmt: skip
+        # Calls of the timer and not seconds: when this process itself stood still, it has only not listened.
+        self.lost_after = round(parameters.executor_silence / PERIOD)
         self.state = restored(Path(parameters.run_folder)) if parameters.run_folder else State()
         self.policy_ready = False
         self.finished_at: float | None = None
@@ -88,7 +91,7 @@ class EpisodeNode(ManagedNode):
 
     def activate(self) -> None:
         self.begun = False  # whether it is known what the robot does
-        self.unheard = LOST_AFTER  # calls of the timer since the executor's last word
+        self.unheard = self.lost_after  # calls of the timer since the executor's last word
         self.set_up_anew()
         self.publisher = self.create_publisher(EpisodeState, 'episode_state', LATCHED)
         self.create_timer(PERIOD, self.on_timer)
@@ -199,7 +202,7 @@ class EpisodeNode(ManagedNode):
         if not self.begun:
             self.say_waiting(SILENT)
             return
-        if self.unheard >= LOST_AFTER:
+        if self.unheard >= self.lost_after:
             self.lose(SILENT)
         state, now = self.state, time.time_ns()
         in_phase = (now - state.since) * 1e-9
@@ -230,7 +233,7 @@ class EpisodeNode(ManagedNode):
 
     def blocked(self) -> str:
         """Why no episode may start, '' if one may."""
-        if self.executor_status is None or self.unheard >= LOST_AFTER:
+        if self.executor_status is None or self.unheard >= self.lost_after:
             return SILENT
         if self.executor_status.state == ExecutorStatus.INACTIVE:
             return 'the executor is inactive'

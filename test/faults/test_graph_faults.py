@@ -228,10 +228,10 @@ def test_a_control_loop_that_stood_still_does_not_catch_up(graph: Graph) -> None
     stands = time.time() + 0.75
     graph.bench.until(lambda: stamp(graph.joints[-1]) > stands + 0.05)  # on a busy machine they are heard late
     stopped = [s for s in graph.joints if stamp(s) > stands]
+    graph.bench.until(lambda: graph.phase() == 'reset')
     executor.send_signal(signal.SIGCONT)
     graph.bench.until(lambda: graph.statuses[-1].missed_ticks >= missed + 10)
     assert np.abs([s.velocity for s in stopped]).max() < 0.05, 'the driver stands'
-    graph.bench.until(lambda: graph.phase() == 'reset')
     assert [e.outcome for e in graph.episodes if e.phase == 'ended'][-1] == 'abort', 'nobody knows what it did'
     ticks = [s.tick for s in graph.steps]
     assert ticks == sorted(set(ticks)) and max(np.diff(ticks)) >= 10

@@ -56,13 +56,12 @@ class Graph:
         self.change = lambda image: image  # what becomes of a frame on its way; None: nothing
         bench.node.create_subscription(Image, CAMERA.topic, self.relay, SENSOR)
         self.joy = bench.node.create_publisher(Joy, 'joy', RELIABLE(10))
-        self.calls = {name: bench.node.create_client(Trigger, name) for name in (
-            'reset_robot', 'episode/start', 'episode/abort', 'executor/rearm')}  # fmt: skip
         self.parameters = {
             'sim_robot_node': {}, 'executor_node': method | task, 'camera_node': robot | task, 'rl_token_node': {},
             'vla_node': method | task, 'teleop_node': {}, 'learner_node': method | {'run_folder': str(self.run)},
             'monitor_node': {'run_folder': str(self.run)},
-            'episode_node': method | task | {'reset': 'person', 'shortest_seconds': 60.0},  # no success ends a test
+            # No success ends a test, nor a machine that stood still for a moment.
+            'episode_node': method | task | {'reset': 'person', 'shortest_seconds': 60.0, 'executor_silence': 3.0},
         }  # fmt: skip
         self.nodes: dict[str, subprocess.Popen] = {}
         for name in self.parameters:
@@ -87,8 +86,7 @@ class Graph:
         return self.episodes[-1].phase if self.episodes else ''
 
     def accepted(self, name: str) -> bool:
-        self.bench.until(self.calls[name].service_is_ready)
-        return self.bench.until(self.calls[name].call_async(Trigger.Request()).result).success
+        return self.bench.call(Trigger, name).success
 
     def call(self, name: str) -> None:
         assert self.accepted(name)
@@ -119,22 +117,9 @@ class Graph:
         return self.bench.until(lambda: next((s for s in self.steps if s.source == source and stamp(s) > since), None))
 
     def goes_on(self, since: float) -> None:
-        """Whether an observation from half a second after `since` (s) is answered and drives the robot.
-
-        An episode that ended because the whole machine stood still, which no fault here causes, is begun anew.
-        """
-
-        def drives() -> bool:
-            chunk = next((c for c in self.chunks if stamp(c) > since + 0.5), None)
-            return chunk is not None and any(s.source == VLA and s.tick >= chunk.first_tick for s in self.steps)
-
-        while self.bench.until(lambda: drives() or self.phase() == 'reset') and not drives():
-            assert self.stood_still(), 'the episode ended, and not because the machine stood still'
-            self.begin()
-
-    def stood_still(self) -> bool:
-        """Whether the executor or the robot, which nobody stopped, let several ticks pass without a word."""
-        return any(np.diff([stamp(m) for m in heard]).max(initial=0) > 5 * DT for heard in (self.statuses, self.joints))
+        """Whether an observation from half a second after `since` (s) is answered and drives the robot."""
+        chunk = self.bench.until(lambda: next((c for c in self.chunks if stamp(c) > since + 0.5), None))
+        self.bench.until(lambda: any(s.source == VLA and s.tick >= chunk.first_tick for s in self.steps))
 
     def runs_out(self, time_to_hold) -> ExecutedStep:
         """The first step that holds, when the last answer and the rest of its reference are over."""

@@ -57,20 +57,21 @@ class NodeBench:
     def change(self, name: str, transition: str) -> bool:
         """Ask a node for a transition as `ros2 lifecycle set` does; whether it happened."""
         request = ChangeState.Request(transition=Transition(label=transition))
-        return self._call(ChangeState, f'{name}/change_state', request).success
+        return self.call(ChangeState, f'{name}/change_state', request).success
 
     def state(self, name: str) -> str:
         """A node's lifecycle state as `ros2 lifecycle get` tells it."""
-        return self._call(GetState, f'{name}/get_state', GetState.Request()).current_state.label
+        return self.call(GetState, f'{name}/get_state').current_state.label
 
-    def _call(self, kind: type, service: str, request: Any) -> Any:
+    def call(self, kind: type, service: str, request: Any = None) -> Any:
+        """A service's answer; an empty request by default."""
         if service not in self.clients:
             client = self.clients[service] = self.node.create_client(kind, service)
             self.until(client.service_is_ready)
             self.spin(0.5)  # that the service knows of the client, too, nobody tells; until then answers are lost
         client = self.clients[service]
         self.until(client.service_is_ready)  # a node that was started again
-        return self.until(client.call_async(request).result)
+        return self.until(client.call_async(request or kind.Request()).result)
 
     def listen(self, kind: type, topic: str, qos: Any) -> list:
         """Messages of a topic as they come."""

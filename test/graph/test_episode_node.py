@@ -45,7 +45,6 @@ class Rest:
         node.create_subscription(EpisodeState, 'episode_state', self.on_state, EVERY_CHANGE)
         node.create_service(Trigger, 'reset_robot', self.on_reset)
         node.create_timer(0.02, self.tick)
-        self.clients = {}
 
     def start(self, task=(), **parameters):
         (self.bench.folder / 'method.yaml').write_text(yaml.safe_dump(METHOD))
@@ -92,9 +91,7 @@ class Rest:
         self.events.publish(message)
 
     def call(self, name):
-        client = self.clients.setdefault(name, self.bench.node.create_client(Trigger, f'episode/{name}'))
-        self.bench.until(client.service_is_ready)
-        return self.bench.until(client.call_async(Trigger.Request()).result)
+        return self.bench.call(Trigger, f'episode/{name}')
 
 
 @pytest.fixture
@@ -286,6 +283,18 @@ def test_an_episode_whose_executor_is_lost_is_aborted_and_cannot_be_a_success(re
     rest.state = ExecutorStatus.IDLE
     bench.until(lambda: rest.phase() == 'critical' or rest.call('start').success)
     rest.until('critical', 2)
+
+
+def test_an_executor_may_be_silent_for_as_long_as_it_is_told(rest, bench):
+    rest.start(reset='person', reset_seconds=0.0, executor_silence=5.0)
+    rest.until('reset', 1)
+    rest.call('start')
+    rest.until('critical', 1)
+    fall_silent(rest)
+    bench.spin(1.0)
+    rest.state = ExecutorStatus.IDLE
+    bench.spin(0.5)
+    assert rest.phase() == 'critical' and rest.ends() == []
 
 
 def test_deactivated_it_aborts_the_episode_and_goes_on_when_it_is_activated_again(rest, bench):
