@@ -4,10 +4,13 @@ A cell is a run folder like any other. One that is finished is not computed agai
 begins anew; one of another configuration or version is named and left alone.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 import fcntl
+from functools import cache
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -18,6 +21,7 @@ import time
 
 import numpy as np
 
+import rlt_ros
 from rlt_ros import __version__
 from rlt_ros.bench.learning import FINAL, Recorder, evaluate, learn
 from rlt_ros.bench.lockstep import LockStep, Result, hands_over, one_core, open_lockstep
@@ -32,6 +36,7 @@ from rlt_ros.sim.world import World
 from rlt_ros.weights_files import file_hash, path_of, vla_hash
 
 DRIVERS = ('vla', 'teleop', 'rlt')
+DECIDING = ('bench', 'control', 'episode', 'rl', 'sim', 'token', 'vla')  # packages whose code decides what comes of it
 POLL = 1.0  # s
 PATIENCE = 10.0  # s to reach a cluster
 DONE = 'finished.json'
@@ -73,6 +78,15 @@ class Cell:
         return profile, load(Task, self.its_task), method, parts
 
 
+@cache
+def code_hash() -> str:
+    """SHA-256 of the source of all that decides what a cell comes to, hex."""
+    root, hasher = Path(rlt_ros.__file__).parent, hashlib.sha256()
+    for path in sorted(path for name in DECIDING for path in (root / name).rglob('*.py')):
+        hasher.update(f'{path.relative_to(root)}\0'.encode() + path.read_bytes())
+    return hasher.hexdigest()
+
+
 def wanted(cell: Cell) -> dict:
     """What a finished cell must have been computed with to count; raises UserError."""
     profile, task, method, parts = cell.models()
@@ -86,7 +100,8 @@ def wanted(cell: Cell) -> dict:
     return {
         'driver': cell.driver, 'variation': cell.variation, 'seed': cell.seed, 'episodes': cell.episodes,
         'minutes': cell.minutes if cell.driver == 'rlt' else 0.0, 'thorough': cell.thorough,
-        'config_hash': config_hash(profile, task, method), 'rlt_ros': __version__,
+        'config_hash': config_hash(profile, task, method), 'rlt_ros': __version__, 'code': code_hash(),
+        'scene': file_hash(Path(task.scene)) if task.scene.endswith('.py') else '',  # of a task of one's own
         'weights': weights,
     }  # fmt: skip
 
@@ -182,6 +197,9 @@ def run(cells: list[Cell], workers: int, report: Report, address: str = '') -> d
     Returns what went wrong, by cell; the others go on. Raises UserError where another one computes in the same folder,
     or the cluster is not there.
     """
+    twice = [folder.name for folder, count in Counter(cell.folder for cell in cells).items() if count > 1]
+    if twice:
+        raise UserError(f'named twice: {", ".join(twice)}')
     todo, failed = [], {}
     with alone({cell.folder.parent for cell in cells}):
         for cell in cells:
@@ -215,7 +233,7 @@ def _compute(ray, todo: list[Cell], workers: int, report: Report) -> dict[str, s
                     ray.get(reference)
                 except ray.exceptions.RayError as error:
                     cause = getattr(error, 'cause', None) or error
-                    failed[cell.name] = f'{type(cause).__name__}: {str(cause).strip().splitlines()[0]}'
+                    failed[cell.name] = f'{type(cause).__name__}: {first_line(cause)}'
                 report(cell, cell.minutes, 'failed' if cell.name in failed else 'finished')
             for cell in running.values():
                 state = read_object(cell.folder / 'progress.json')
@@ -225,6 +243,11 @@ def _compute(ray, todo: list[Cell], workers: int, report: Report) -> dict[str, s
         for reference in running:
             ray.cancel(reference, force=True)
     return failed
+
+
+def first_line(error: BaseException) -> str:
+    """Of its message; '' without one."""
+    return str(error).strip().partition('\n')[0]
 
 
 @contextmanager
@@ -244,8 +267,8 @@ def cluster(address: str, workers: int) -> Iterator:
             socket.create_connection((host, int(port)), PATIENCE).close()
         ray.init(address or 'local', log_to_driver=False, logging_level='ERROR', **local)
     except (OSError, ValueError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f'no Ray {f"cluster at {address}" if address else "on this machine"}: {first}') from None
+        where = f'cluster at {address}' if address else 'on this machine'
+        raise UserError(f'no Ray {where}: {first_line(error)}') from None
     try:
         yield ray
     finally:
@@ -258,8 +281,11 @@ def alone(folders: set[Path]) -> Iterator[None]:
     files = []
     try:
         for folder in sorted(folders):
-            folder.mkdir(parents=True, exist_ok=True)
-            files.append((folder / '.lock').open('w'))
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                files.append((folder / '.lock').open('w'))
+            except OSError as error:
+                raise UserError(f'{folder} cannot be a folder of runs: {error.strerror}') from None
             try:
                 fcntl.flock(files[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

@@ -4,13 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rlt_ros.bench.learned import learned
 from rlt_ros.bench.learning import FINAL
 from rlt_ros.bench.lockstep import one_core, open_lockstep
 from rlt_ros.bench.parts import Parts
-from rlt_ros.bench.variations import VARIATIONS
-from rlt_ros.config import Method, RobotProfile, Task, validate
-from rlt_ros.errors import UserError
-from rlt_ros.report.records import read_object
 from rlt_ros.sim.film import RATE, Film
 from rlt_ros.sim.world import World
 
@@ -20,21 +17,14 @@ def compare(run: Path, out: Path, episode: int = 1) -> Path:
 
     episode: which start of the run's final evaluation, counted from 1; the VLA and the policy drive without noise.
     """
-    config = read_object(run / 'config.yaml')
-    models = [validate(model, config.get(kind) or {}, f'{run / "config.yaml"}: {kind}')
-              for model, kind in ((RobotProfile, 'robot'), (Task, 'task'), (Method, 'method'))]  # fmt: skip
-    cell = read_object(run / 'cell.json')
-    seed = int((config.get('arguments') or {}).get('seed', 0))
-    learned = VARIATIONS[cell['variation']].parts if cell else Parts()
-    if learned.weights or cell.get('weights'):
-        raise UserError(f'{run} was computed with weights of its own: it cannot be filmed')
+    found = learned(run)
+    starts = [found.seed, FINAL]
     one_core()
     films = []
     for mode, caption in (('evaluation', 'VLA'), ('online', 'RLT')):
         film = Film(out)
-        runner = open_lockstep(*models, [seed, FINAL], parts=learned if mode == 'online' else Parts(sees='nothing'))
-        if mode == 'online':
-            runner.use_saved(run / 'checkpoints' / 'actor.safetensors')
+        runner = found.runner(starts) if mode == 'online' else open_lockstep(
+            found.profile, found.task, found.method, starts, parts=Parts(sees='nothing'))  # fmt: skip
         every = round(runner.profile.control_rate / RATE)
         for _ in range(episode - 1):  # the starts before this one
             runner.world.reset()

@@ -20,10 +20,15 @@ def measure(
 
     per_wall_minute: robot minutes simulated in a minute by all workers together, with the time that they need to start.
     """
+    planned = {some: comparison(['rlt'], [task], 'critical', some, minutes, 1, folder.resolve(), robot)
+               for some in seeds}  # fmt: skip
+    for cell in (cell for cells in planned.values() for cell in cells):
+        cell.models()
     rows = []
     for some, count in product(seeds, workers):
-        shutil.rmtree(folder, ignore_errors=True)
-        cells = comparison(['rlt'], [task], 'critical', some, minutes, 1, folder.resolve(), robot)
+        cells = planned[some]
+        for cell in cells:
+            shutil.rmtree(cell.folder, ignore_errors=True)
         started = time.monotonic()
         if failed := run(cells, count, watched(some, count)):
             raise UserError(f'{some} seeds, {count} workers: {"; ".join(failed.values())}')

@@ -17,6 +17,7 @@ from rlt_ros.bench.lockstep import LONGEST, LockStep, Result, one_core, throughp
 from rlt_ros.config import Method, RobotProfile, Task, validate
 from rlt_ros.control.chunks import HOLD
 from rlt_ros.control.safety_filter import ACCELERATION
+from rlt_ros.errors import UserError
 from rlt_ros.rl.transitions import Seen
 from rlt_ros.vla.backends import open_backend
 from rlt_ros.vla.builtin import Look
@@ -38,6 +39,8 @@ def measure(
     profile: RobotProfile, task: Task, method: Method, episodes: int, seed: int, report: Callable[[float, str], None]
 ) -> list[dict]:
     """Rows of `rlt bench latency --json`: every delay in both modes, over the same starts. report(share done, note)."""
+    if task.setting == 'full':
+        raise UserError(f'task "{task.name}" is a full one: only its critical phase is measured')
     one_core()
     vla = open_backend('', profile, task)
     rows: list[dict] = []

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from rlt_ros import weights_files
 from rlt_ros.bench.cells import DRIVERS, Cell
 from rlt_ros.bench.variations import ABLATIONS, known
 from rlt_ros.config import Task, load, names
@@ -42,7 +43,12 @@ def comparison(
     drivers: list[str], tasks: list[str], setting: str, seeds: int, minutes: float, episodes: int, folder: Path,
     robot: str,
 ) -> list[Cell]:  # fmt: skip
-    """Every method on every task from every seed."""
+    """Every method on every task from every seed; raises UserError for a task that has no such setting."""
+    for task in tasks:
+        if load(Task, task).setting == 'full':
+            raise UserError(f'task "{task}" is a full one: give the name of its critical phase and --setting full')
+        if setting == 'full' and f'{task}_full' not in names(Task):
+            raise UserError(f'task "{task}" has no full setting (config/tasks/<task>_full.yaml)')
     return [
         Cell('rlt', seed, minutes, episodes, folder / f'{Path(task).stem}-{setting}-{driver}-{seed}', robot=robot,
              task=task, driver=driver, setting=setting)
@@ -79,5 +85,7 @@ def ablations(
         for name in chosen if name not in lack and name != 'rlt' for seed in range(seeds)
     ]  # fmt: skip
     for cell in cells:
-        cell.models()
+        parts = cell.models()[-1]
+        if parts.sees == 'token' and parts.weights:
+            weights_files.check(weights_files.path_of('vla', robot), Path(parts.weights))
     return cells, lack

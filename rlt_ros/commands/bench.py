@@ -35,18 +35,21 @@ def learning(
     method: Method = 'rlt',
     robot: Robot = 'bimanual',
     final: Annotated[int, typer.Option(min=0, max=10000, help='episodes of the learned policy, without noise')] = 50,
-    name: Annotated[str, typer.Option(help='run folder is runs/<name>; default: learning-<method>-<seed>')] = '',
+    name: Annotated[str, typer.Option(help='run folder is runs/<name>; default: learning-<task>-<method>-<seed>')] = '',
 ) -> None:
     """Evaluate the frozen VLA, learn online, and report as for a live run."""
     from rlt_ros import config
     from rlt_ros.bench.learning import learn
     from rlt_ros.commands.report import report_on
     from rlt_ros.data.progress import progress
+    from rlt_ros.errors import UserError
     from rlt_ros.run_folder import prepare
 
     models = [config.load(*pair) for pair in (
         (config.RobotProfile, robot), (config.Task, task), (config.Method, method))]  # fmt: skip
-    folder = Path('runs', name or f'learning-{Path(method).stem}-{seed}')
+    folder = Path('runs', name or f'learning-{Path(task).stem}-{Path(method).stem}-{seed}')
+    if folder.exists():
+        raise UserError(f'{folder} exists already: remove it, or give another --name')
     prepare(
         {'run_folder': str(folder), 'minutes': minutes, 'seed': seed, 'task': task, 'method': method, 'robot': robot}
     )

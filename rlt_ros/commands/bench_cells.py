@@ -66,7 +66,7 @@ def tasks(
         films = filmed(done, folder, trouble) if video else []
         for task, some in by_task(done).items():
             show(task, table(some), console)
-        told(done, write_comparison(folder, done, films, page) + films, console)
+        told(done, write_comparison(folder, done, films, page, short(trouble)) + films, console)
     end(trouble, console)
 
 
@@ -101,7 +101,7 @@ def ablations(
     if done:
         about = {cell.variation: VARIATIONS[cell.variation].about for cell in done if cell.driver == 'rlt'}
         show(Path(task).stem, table(done), console)
-        told(done, write_ablations(folder, done, about, page, lack), console)
+        told(done, write_ablations(folder, done, about, page, lack, short(trouble)), console)
     end(trouble, console)
 
 
@@ -118,12 +118,13 @@ def study(
     page: Page = None,
 ) -> None:
     """Learn in lock-step over seeds and variations of the method, and show what each part is worth."""
+    from rlt_ros.bench import tasks as plan
     from rlt_ros.bench.cells import Cell
     from rlt_ros.bench.variations import VARIATIONS
     from rlt_ros.report.study import write_study
 
-    names = [n for n in VARIATIONS if n != 'rlt' and not VARIATIONS[n].weights_needed] if vary == 'all' else [
-        n for n in vary.split(',') if n]  # fmt: skip
+    others = [name for name in VARIATIONS if not VARIATIONS[name].weights_needed]
+    names = [name for name in plan.listed(vary, others, 'variation') if name != 'rlt']
     cells = [Cell('rlt', seed, minutes, final, folder.resolve() / f'rlt-{seed}', thorough=True)
              for seed in range(seeds)]
     for name in names:
@@ -172,7 +173,7 @@ def agreement(
     episodes: Annotated[int, typer.Option(min=2, max=10000, help='in each; live they take real time')] = 30,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     as_json: Annotated[bool, typer.Option('--json', help='print one JSON object only')] = False,
-    task: Annotated[str, typer.Option(help='task, name or path')] = 'ethernet',
+    task: Annotated[str, typer.Option(help='task, name or path; default: ethernet, of a run its own')] = '',
     method: Annotated[str, typer.Option(help='method, name or path; of a run: its own')] = 'rlt',
     robot: Robot = 'bimanual',
 ) -> None:
@@ -183,9 +184,12 @@ def agreement(
     from rlt_ros.data import card
     from rlt_ros.data.progress import progress
     from rlt_ros.report.cells import spread
+    from rlt_ros.report.records import read_object
 
-    plan = Plan(episodes, seed, robot, task, method, None if run is None else find(run))
-    models = config.load(config.RobotProfile, robot), config.load(config.Task, task), plan.chosen()
+    folder = None if run is None else find(run)
+    own = '' if folder is None else (read_object(folder / 'config.yaml').get('arguments') or {}).get('task')
+    plan = Plan(episodes, seed, robot, task or own or 'ethernet', method, folder)
+    models = config.load(config.RobotProfile, robot), config.load(config.Task, plan.task), plan.chosen()
     with progress() as bars:
         bar = bars.add_task('episodes', total=2 * episodes, note='')
         found = measure(plan, lambda done, note: bars.update(bar, completed=done, note=note))
@@ -216,7 +220,7 @@ def cost(
     seeds: Annotated[str, typer.Option(help='numbers of seeds, separated by commas')] = '1,2',
     robot_minutes: Minutes = 1.0,
     task: Annotated[str, typer.Option(help='task, name or path')] = 'ethernet',
-    folder: Annotated[Path, typer.Option(help='of the runs; what is there is removed')] = Path('runs/cost'),
+    folder: Annotated[Path, typer.Option(help='of the runs, which are computed anew')] = Path('runs/cost'),
     as_json: Annotated[bool, typer.Option('--json', help='print one JSON object only')] = False,
     robot: Robot = 'bimanual',
 ) -> None:
@@ -327,6 +331,11 @@ def told(done: 'Sequence[Cell]', files: Iterable[Path], console: Console) -> Non
         console.print(cost_line(found), soft_wrap=True, highlight=False)
     for path in files:
         console.print(str(path), soft_wrap=True, highlight=False)
+
+
+def short(trouble: list[str]) -> list[str]:
+    """For a page: what is missing, without why and where."""
+    return [line.partition(':')[0] for line in trouble]
 
 
 def end(trouble: list[str], console: Console) -> None:

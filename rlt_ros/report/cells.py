@@ -48,12 +48,12 @@ def results(cells: Sequence[Cell]) -> list[dict]:
     for cell in cells:
         measured, online = describe(final(cell)), of_mode(read_episodes(cell.folder), 'online')
         versions, done = read_object(cell.folder / 'versions.json'), read_object(cell.folder / 'finished.json')
-        learned = describe([e for e in read_episodes(cell.folder) if e['mode'] in LEARNED])
+        learned = [e['robot_minutes'] for e in read_episodes(cell.folder) if e['mode'] in LEARNED]
         rows.append({
             'method': label(cell), 'task': cell.task, 'setting': cell.setting, 'seed': cell.seed,
             'episodes': measured['episodes'], 'success_rate': measured['success_rate'], 'ci': measured['success_ci'],
             'throughput_per_10min': measured['throughput_per_10min'], 'median_steps': measured['median_steps'],
-            'robot_minutes': learned['robot_minutes'],
+            'robot_minutes': max(learned, default=0.0),
             **{f'minutes_to_pass_{driver}': minutes_to(online, levels[cell.task, cell.setting, driver])
                for driver in ('vla', 'teleop')},
             'config_hash': read_object(cell.folder / 'config.yaml').get('hash'),

@@ -39,18 +39,17 @@ def passing(rows: list[dict], key: str) -> str:
 
 def table(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
     """(who drove, a text for each of HEADER) of the cells of one task."""
-    rows = {(row['method'], row['seed']): row for row in results(cells)}
+    rows, there = {(row['method'], row['seed']): row for row in results(cells)}, {cell.driver for cell in cells}
     found = []
     for name, some in by_label(cells).items():
         measured, did = pooled(some), behaviour.describe(some)
         learned = [rows[name, cell.seed] for cell in some]
-        learns = some[0].driver == 'rlt'
         found.append((name, [
             spread(measured['success_rate'], measured['success_ci'], '.0%'),
             spread(measured['throughput_per_10min'], measured['throughput_per_10min_ci'], '.0f'),
             spread(measured['median_steps'], measured['median_steps_ci'], '.0f'),
-            passing(learned, 'minutes_to_pass_vla') if learns else '',
-            passing(learned, 'minutes_to_pass_teleop') if learns else '',
+            *(passing(learned, f'minutes_to_pass_{other}') if some[0].driver == 'rlt' and other in there else ''
+              for other in ('vla', 'teleop')),
             spread(None if did['approach_speed'] is None else did['approach_speed'] * 1e3, None, '.0f'),
             spread(did['largest_force'], None, '.1f'), spread(did['retries'], None, '.2f'),
             f'{measured["seeds"]} x {measured["episodes"] // measured["seeds"]}',
@@ -63,8 +62,10 @@ def markdown_table(first: str, rows: list[tuple[str, list[str]]], header: Sequen
     return [*lines, *('| ' + ' | '.join((name, *texts)) + ' |' for name, texts in rows), '']
 
 
-def write_comparison(folder: Path, cells: Sequence[Cell], videos: list[Path], page: Path | None) -> list[Path]:
-    """results.json, plots and the page of finished cells; returns what was written."""
+def write_comparison(
+    folder: Path, cells: Sequence[Cell], videos: list[Path], page: Path | None, lack: Sequence[str] = ()
+) -> list[Path]:
+    """results.json, plots and the page of finished cells; lack: lines on what is missing. Returns what was written."""
     from rlt_ros.report.comparison_plots import of_comparison, write
 
     path, rows = write_results(folder, cells)
@@ -84,6 +85,7 @@ def write_comparison(folder: Path, cells: Sequence[Cell], videos: list[Path], pa
         'contact, retries are descents after the first.', '',
     ]  # fmt: skip
     lines += [FULL, ''] if full else []
+    lines += [f'**Missing:** {line}\n' for line in lack]
     for task, some in tasks.items():
         lines += [f'## {task}', '', *markdown_table('', table(some))]
         lines += [f'![What each does differently on {task}](images/{page.stem}-behaviour-{task}.png)\n']
@@ -94,8 +96,9 @@ def write_comparison(folder: Path, cells: Sequence[Cell], videos: list[Path], pa
 
 
 def write_ablations(
-    folder: Path, cells: Sequence[Cell], about: dict[str, str], page: Path | None, left_out: list[str]
-) -> list[Path]:
+    folder: Path, cells: Sequence[Cell], about: dict[str, str], page: Path | None, left_out: list[str],
+    lack: Sequence[str] = (),
+) -> list[Path]:  # fmt: skip
     """As `write_comparison`, for RLT without one part each. about: what each is."""
     from rlt_ros.report.comparison_plots import of_ablations, write
 
@@ -110,6 +113,7 @@ def write_ablations(
         f'each time without one part, on '
         f'{", ".join(by_task(cells))}. Columns as in [comparison.md](comparison.md).', '',
     ]  # fmt: skip
+    lines += [f'**Missing:** {line}\n' for line in lack]
     rows_of = table(cells)
     drop = HEADER.index('passes the person at')
     header = [text for i, text in enumerate(HEADER) if i != drop]
@@ -120,8 +124,9 @@ def write_ablations(
             else ' (here: random)')  # fmt: skip
         lines.append(f'- **{name}**: {text}{encoder}')
     lines += [f'- **{name}**: not computed, its weights were not given' for name in left_out]
-    lines += ['', *(f'![{p.stem}](images/{p.name})\n' for p in plots)]
-    return [path, *plots, published(page, lines, rows, {p.name: p for p in plots})]
+    images = {f'{page.stem}-{p.name}': p for p in plots}
+    lines += ['', *(f'![{p.stem}](images/{name})\n' for name, p in images.items())]
+    return [path, *plots, published(page, lines, rows, images)]
 
 
 def published(page: Path, lines: list[str], rows: list[dict], images: dict[str, Path]) -> Path:

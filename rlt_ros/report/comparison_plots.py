@@ -157,4 +157,4 @@ def of_ablations(cells: Sequence[Cell]) -> dict[str, Figure]:
     for axes in (left, right):
         style(axes)
     left.legend(frameon=False, fontsize=8, ncols=2)
-    return {'ablations.png': figure}
+    return {'parts.png': figure}

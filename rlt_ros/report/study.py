@@ -108,9 +108,10 @@ def write_study(folder: Path, cells: Sequence[Cell], page: Path | None) -> list[
         return [result, *plots]
     images = page.parent / 'images'
     images.mkdir(parents=True, exist_ok=True)
-    for plot in plots:
-        shutil.copyfile(plot, images / f'study-{plot.name}')
-    page.write_text(markdown(rows, read_object(finished[0].folder / 'versions.json'), [p.name for p in plots]))
+    names = [f'{page.stem}-{plot.name}' for plot in plots]
+    for plot, name in zip(plots, names, strict=True):
+        shutil.copyfile(plot, images / name)
+    page.write_text(markdown(rows, read_object(finished[0].folder / 'versions.json'), names))
     return [result, *plots, page]
 
 
@@ -150,5 +151,5 @@ def markdown(rows: list[dict], versions: dict, plots: list[str]) -> str:
               f'{versions.get("cores", "?")} cores, '
               f'Python {versions.get("python", "?")}, commit {str(versions.get("commit", "?"))[:10]}, configuration '
               f'{str(rows[0]["config_hash"])[:10]}.', '']  # fmt: skip
-    lines += [f'![{Path(name).stem}](images/study-{name})\n' for name in plots]
+    lines += [f'![{Path(name).stem}](images/{name})\n' for name in plots]
     return '\n'.join(lines)

@@ -52,12 +52,15 @@ def describe(episodes: list[dict]) -> dict:
 
 
 def minutes_to(online: list[dict], level: float | None) -> float | None:
-    """First robot minute at which the last WINDOW online episodes together reach `level` successes per 10 min."""
-    if not level:
+    """First robot minute at which the last WINDOW online episodes together reach `level` successes per 10 min.
+
+    None: they never did, or there is no level. A level of 0 is passed by the first window with a success.
+    """
+    if level is None:
         return None
     for end in range(WINDOW, len(online) + 1):
         reached = throughput(online[end - WINDOW:end])
-        if reached is not None and reached >= level:
+        if reached and reached >= level:
             return online[end - 1]['robot_minutes']
     return None
 
@@ -74,14 +77,14 @@ def summarise(run_folder: Path) -> dict:
     last = metrics[-1] if metrics else {}
     rates = [line['updates_per_s'] for line in metrics if (line.get('updates_per_s') or 0) > 0]
     stored = [record.get('robot_minutes') or 0.0 for record in (*episodes, *metrics)]
-    level = vla['throughput_per_10min'] or 0.0
+    level = vla['throughput_per_10min']
     return {
         **{name: arguments.get(name) for name in ('method', 'task', 'robot', 'seed')},
         'episodes': len(episodes),
         **{name: rlt[name] for name in ('success_rate', 'success_ci', 'throughput_per_10min', 'median_steps')},
         'robot_minutes': max(stored, default=0.0),
         'minutes_to_pass_vla': minutes_to(online, level),
-        'minutes_to_3x_vla': minutes_to(online, 3 * level),
+        'minutes_to_3x_vla': None if level is None else minutes_to(online, 3 * level),
         'vla': vla,
         'rlt': rlt,
         'updates_per_s': median(rates) if rates else None,

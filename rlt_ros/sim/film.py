@@ -1,6 +1,7 @@
 """Videos of the simulated robot, in lock-step: the audience's view beside what the robot's cameras see."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
@@ -11,6 +12,9 @@ from rlt_ros.sim.collect import LONGEST
 from rlt_ros.sim.teleoperation import Teleoperation
 from rlt_ros.sim.world import World
 
+if TYPE_CHECKING:
+    from rlt_ros.bench.learned import Learned
+
 HEIGHT, WIDTH, RATE = 384, 512, 25
 
 
@@ -18,6 +22,9 @@ class Film:
     """Frames to a video file; for a .gif, to an animated picture."""
 
     def __init__(self, path: Path):
+        """Raises UserError for a file that is neither."""
+        if path.suffix not in ('.mp4', '.gif'):
+            raise UserError(f'{path} is no name of a video; allowed endings: .mp4, .gif')
         self.path, self.frames = path, []
         path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -44,16 +51,19 @@ class Film:
         height, width = self.frames[0].shape[:2]
         writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*'mp4v'), RATE, (width, height))
         if not writer.isOpened():
-            raise UserError(f'{self.path} cannot be written as a video; allowed endings: .mp4, .gif')
+            raise UserError(f'{self.path} cannot be written')
         for frame in self.frames:
             writer.write(np.ascontiguousarray(frame[..., ::-1]))
         writer.release()
 
 
-def film(profile: RobotProfile, task: Task, driver: str, episodes: int, seed: int, path: Path) -> None:
-    """Record episodes driven by the scripted operator, the VLA, or the actor that a run folder holds."""
+def film(
+    profile: RobotProfile, task: Task, driver: 'Learned | Literal["operator", "vla"]', episodes: int, seed: int,
+    path: Path,
+) -> None:  # fmt: skip
+    """Record episodes driven by the scripted operator, the VLA, or what a run learned (of this robot and task)."""
     every = round(profile.control_rate / RATE)
-    out, play = Film(path), {'operator': 'operator', 'vla': 'VLA'}.get(driver, 'RLT')
+    out, play = Film(path), {'operator': 'operator', 'vla': 'VLA'}[driver] if isinstance(driver, str) else 'RLT'
 
     def watch(world: World, tick: int, last: bool = False) -> None:
         if tick % every == 0 or last:
@@ -75,9 +85,8 @@ def film(profile: RobotProfile, task: Task, driver: str, episodes: int, seed: in
         from rlt_ros.bench.lockstep import one_core, open_lockstep
 
         one_core()
-        runner = open_lockstep(profile, task, load(Method, 'rlt'), [seed, 3])
-        if driver != 'vla':
-            runner.use_saved(Path(driver) / 'checkpoints' / 'actor.safetensors')
+        starts = [seed, 3]
+        runner = open_lockstep(profile, task, load(Method, 'rlt'), starts) if driver == 'vla' else driver.runner(starts)
         for _ in range(episodes):
             runner.episode('evaluation' if driver == 'vla' else 'online', noise=False, watch=watch)
     out.close()

@@ -20,7 +20,7 @@ def picture(profile: RobotProfile, tasks: list[Task], seed: int, path: Path) -> 
     for task in tasks:
         world = World(profile, task, seed)
         operator = Teleoperation(world, np.random.default_rng(seed))
-        while world.tip_in_socket()[2] > ABOVE:
+        while not world.holding or world.tip_in_socket()[2] > ABOVE:
             world.step(operator.command(), 1 / profile.control_rate)
         views = [world.render('audience', SIDE, SIDE).copy()]
         views += [cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST) for image in world.images()]

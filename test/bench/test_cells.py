@@ -83,6 +83,15 @@ def test_cost_is_told_by_seeds_and_workers(tmp_path: Path) -> None:
         assert row['per_wall_minute'] == pytest.approx(row['simulated_minutes'] / row['wall_minutes'])
 
 
+def test_cost_leaves_alone_what_is_not_its_own(tmp_path: Path) -> None:
+    kept = tmp_path / 'kept'
+    kept.touch()
+    with pytest.raises(UserError, match='task "nothing" does not exist'):
+        measure([1], [1], 'nothing', 0.01, 'bimanual', tmp_path, lambda *_: lambda *_: None)
+    measure([1], [1], quick(tmp_path).task, 0.01, 'bimanual', tmp_path, lambda *_: lambda *_: None)
+    assert kept.exists()
+
+
 def test_what_is_finished_is_not_computed_again(computed: tuple) -> None:
     there, failed, _ = computed
     good = [one for one in there if one.name not in failed]
@@ -108,6 +117,40 @@ def test_a_cell_of_another_version_is_named(computed: tuple, monkeypatch: pytest
     monkeypatch.setattr(cells, '__version__', '99.0')
     with pytest.raises(UserError, match=r"another configuration or version \(rlt_ros '.*', not '99.0'\)"):
         cells.is_finished(computed[0][0])
+
+
+def test_a_cell_of_other_code_is_named(computed: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, 'code_hash', lambda: 'of other code')
+    with pytest.raises(UserError, match=r"another configuration or version \(code '.*', not 'of other code'\)"):
+        cells.is_finished(computed[0][0])
+
+
+def test_a_changed_scene_of_ones_own_makes_its_cells_stale(cell: Cell, tmp_path: Path) -> None:
+    scene, task = tmp_path / 'scene.py', load(Task, cell.task).model_dump()
+    Path(cell.task).write_text(yaml.safe_dump(task | {'scene': str(scene)}))
+    found = []
+    for depth in (1, 2):
+        scene.write_text(f'depth = {depth}')
+        found.append(cells.wanted(cell))
+    assert found[0] != found[1]
+
+
+def test_a_cell_that_is_named_twice_is_refused_before_anything_runs(cell: Cell) -> None:
+    with pytest.raises(UserError, match='named twice: rlt-0'):
+        cells.run([cell, replace(cell, minutes=5.0)], 1, lambda *_: None)
+    assert not cell.folder.exists()
+
+
+def test_an_error_without_a_message_is_named_by_its_kind() -> None:
+    assert cells.first_line(AssertionError()) == '' and cells.first_line(ValueError('one\ntwo')) == 'one'
+
+
+def test_what_a_run_learned_is_filmed_on_its_own_task(computed: tuple, tmp_path: Path, capsys) -> None:
+    run, out = str(computed[0][0].folder), tmp_path / 'film.mp4'
+    view = lambda *more: cli.main(['view', '--driver', run, '--episodes', '1', '--out', str(out), *more])  # noqa: E731
+    assert view() == 0 and out.stat().st_size > 1000
+    assert view('--task', 'charger') == 2
+    assert 'has learned task "ethernet", not "charger"' in ' '.join(capsys.readouterr().err.split())
 
 
 def test_a_new_approach_makes_cells_of_full_tasks_alone_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +190,10 @@ def test_only_one_computes_in_a_folder(tmp_path: Path) -> None:
             pass
     with cells.alone({tmp_path}):
         pass
+    (tmp_path / 'file').touch()
+    with pytest.raises(UserError, match='file cannot be a folder of runs'):
+        with cells.alone({tmp_path / 'file'}):
+            pass
 
 
 def test_after_kill_9_the_finished_cells_stay_and_the_rest_is_computed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import tiny_weights
 import torch
 
-from rlt_ros.bench.latency import Course, drive, fitted, numbers
+from rlt_ros.bench.latency import Course, drive, fitted, measure, numbers
 from rlt_ros.bench.lockstep import LockStep, Result
 from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.errors import UserError
@@ -72,3 +72,8 @@ def test_chunks_are_twice_the_delay_as_far_as_the_vla_looks_ahead() -> None:
 def test_a_delay_that_the_vla_does_not_look_across_is_refused(course) -> None:
     with pytest.raises(UserError, match='have 20 steps, method test needs 23 of them: delay 11 . chunk 12'):
         course(11, blocking=False)
+
+
+def test_a_full_task_is_refused() -> None:
+    with pytest.raises(UserError, match='"ethernet_full" is a full one'):
+        measure(ROBOT, load(Task, 'ethernet_full'), load(Method, 'rlt'), 1, 0, lambda *_: None)

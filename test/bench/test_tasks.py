@@ -6,15 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from rlt_ros import cli
 from rlt_ros.bench import tasks
 from rlt_ros.bench.cells import Cell
+from rlt_ros.config import Task, load
 from rlt_ros.errors import UserError
 from rlt_ros.report import behaviour
 from rlt_ros.report.cells import interval, pooled, results
 from rlt_ros.report.comparison import HEADER, table, write_ablations, write_comparison
 from rlt_ros.report.summary import throughput
+from rlt_ros.weights_files import path_of
 
 
 @pytest.mark.parametrize(('arguments', 'named'), [
@@ -22,6 +25,7 @@ from rlt_ros.report.summary import throughput
     (['--methods', 'vla,magic'], 'method "magic" does not exist; there are: vla, teleop, rlt'),
     (['--methods', ','], 'no method is named in ","'),
     (['--robot', 'centaur'], 'robot "centaur" does not exist'),
+    (['--tasks', 'ethernet_full'], 'task "ethernet_full" is a full one: give the name of its critical phase and'),
 ])  # fmt: skip
 def test_what_does_not_exist_is_named_before_anything_runs(
     arguments: list[str], named: str, tmp_path: Path, capsys: pytest.CaptureFixture
@@ -53,8 +57,15 @@ def test_ablations_share_the_cells_of_a_comparison_and_weights_must_be_given(tmp
     with pytest.raises(UserError, match='token.safetensors of variation "no-context-dropout" does not exist'):
         plan('no-context-dropout', {'no-context-dropout': str(weights)})
     weights.touch()
+    with pytest.raises(UserError, match='token.safetensors is damaged'):
+        plan('no-context-dropout', {'no-context-dropout': str(weights)})
+    weights = path_of('rl_token', 'bimanual').resolve()
     cells, lack = plan('no-context-dropout', tasks.weights_of([f'no-context-dropout={weights}']))
     assert not lack and cells[-1].models()[3].weights == str(weights)
+    own = tmp_path / 'own.yaml'
+    own.write_text(yaml.safe_dump(load(Task, 'ethernet').model_dump()))
+    with pytest.raises(UserError, match='own.yaml" has no full setting'):
+        tasks.ablations('all', str(own), 'full', 1, 1.0, 3, tmp_path, 'bimanual', {})
     for wrong in ('no-bc=x', 'no-context-dropout'):
         with pytest.raises(UserError, match='allowed: NAME=FILE for image-encoder, no-context-dropout'):
             tasks.weights_of([wrong])
@@ -103,7 +114,8 @@ def test_results_have_a_row_for_each_cell(cells: list[Cell]) -> None:
     assert vla['success_rate'] == 0.8 and vla['ci'][0] < 0.8 < vla['ci'][1] and vla['median_steps'] == 200
     assert vla['throughput_per_10min'] == pytest.approx(8 / (10 * 4.0) * 600)
     # of 20 learning episodes the first 12 fail in 10 s, 8 succeed in 2 s: 35 per 10 min; VLA 120, a person 75
-    assert vla['minutes_to_pass_vla'] is None and rlt['robot_minutes'] == pytest.approx((30 * 10 + 30 * 2) / 60)
+    assert vla['minutes_to_pass_vla'] is None and vla['robot_minutes'] == 0
+    assert rlt['robot_minutes'] == 10, 'what it has learned from, as its curves count it'
     assert 5 < rlt['minutes_to_pass_teleop'] < rlt['minutes_to_pass_vla'] < 10
     assert {'episodes', 'config_hash', 'machine', 'packages', 'cost', 'commit'} <= set(rlt)
 
@@ -135,7 +147,18 @@ def test_page_of_ablations(cells: list[Cell], tmp_path: Path) -> None:
     text = page.read_text()
     assert '| no-bc | 50% (24% to 76%)' in text and '- **no-bc**: nothing pulls' in text
     assert '- **no-context-dropout**: not computed, its weights were not given' in text
-    assert '](images/ablations.png)' in text
+    assert '](images/ablations-parts.png)' in text
+
+
+def test_where_nobody_can_be_passed_it_is_not_said_that_rlt_never_did(cells: list[Cell], tmp_path: Path) -> None:
+    alone, column = dict(table(cells[3:]))['rlt'], HEADER.index('passes the VLA at')
+    assert alone[column] == '' and 'min' in dict(table(cells))['rlt'][column]
+
+
+def test_a_page_says_what_is_missing(cells: list[Cell], tmp_path: Path) -> None:
+    page = tmp_path / 'comparison.md'
+    write_comparison(tmp_path, cells, [], page, ['screw-critical-rlt-0 failed'])
+    assert '**Missing:** screw-critical-rlt-0 failed\n' in page.read_text()
 
 
 def test_intervals_are_over_seeds_and_episodes(cells: list[Cell]) -> None:

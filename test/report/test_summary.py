@@ -38,7 +38,9 @@ def test_passing_the_vla_needs_a_whole_window_of_episodes():
     assert minutes_to(slow + fast, 4 * level) == 40
     assert minutes_to(slow + fast, 4.1 * level) is None
     assert minutes_to(fast[:19], level) is None
-    assert minutes_to(fast, None) is None and minutes_to(fast, 0.0) is None
+    assert minutes_to(fast, None) is None
+    assert minutes_to(fast, 0.0) == 40, 'who never succeeds is passed by any success'
+    assert minutes_to([e | {'outcome': 'timeout'} for e in fast], 0.0) is None
 
 
 def test_summary_of_a_run(tmp_path):
