@@ -48,7 +48,7 @@ def prepare(
     check_fit(profile, method)
     specs = graph.nodes(as_run(values, folder))
     check_parameters(specs, str(values['config'] or 'arguments'))
-    check_weights(specs, profile.name)
+    weights = check_weights(specs, profile.name)
     before = _before(folder, values)
     answer = before.get('answer')
     if answer and answer['asked'] == method.delay:
@@ -62,6 +62,7 @@ def prepare(
         'arguments': values,
         'nodes': {spec.name: spec.parameters for spec in specs},
         'answer': answer,
+        'weights': weights,
         **{kind: model.model_dump() for kind, model in configurations.items()},
     }
     if before:
@@ -130,6 +131,10 @@ def _check_same(before: dict, config: dict, folder: Path) -> None:
     if before['hash'] != config['hash']:
         changed = [f'the {kind} file' for kind in ('robot', 'task', 'method') if before.get(kind) != config[kind]]
         raise UserError(f'cannot resume {folder}: {" and ".join(changed)} changed since')
+    for kind, used in (before.get('weights') or {}).items():
+        if used != config['weights'][kind]:
+            raise UserError(f'cannot resume {folder}: it has learned with the {kind} of hash {used[:12]}, '
+                            f'not {config["weights"][kind][:12]}')  # fmt: skip
 
 
 def check_parameters(specs: list[graph.NodeSpec], where: str) -> None:
@@ -145,11 +150,13 @@ def check_parameters(specs: list[graph.NodeSpec], where: str) -> None:
         raise UserError('\n'.join(wrong))
 
 
-def check_weights(specs: list[graph.NodeSpec], robot: str) -> None:
-    """The weights that the nodes will load: there, whole, and made for each other; raises UserError."""
+def check_weights(specs: list[graph.NodeSpec], robot: str) -> dict[str, str]:
+    """Hashes of the weights that the nodes will load, by kind: there, whole, made for each other; raises UserError."""
     given = {spec.name: spec.parameters for spec in specs}
     vla = path_of('vla', robot, given['vla_node'].get('weights', ''))
-    weights_files.check(vla, path_of('rl_token', robot, given['rl_token_node'].get('weights', '')))
+    token = path_of('rl_token', robot, given['rl_token_node'].get('weights', ''))
+    weights_files.check(vla, token)
+    return {'VLA': weights_files.vla_hash(vla), 'RL token': file_hash(token)}
 
 
 def check_network(namespace: str) -> socket.socket:

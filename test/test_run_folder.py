@@ -4,6 +4,8 @@ from dataclasses import replace
 import itertools
 
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 import yaml
 
 from rlt_ros import graph
@@ -11,6 +13,7 @@ from rlt_ros.config import Method, load
 from rlt_ros.errors import UserError
 from rlt_ros.run_folder import as_run, prepare
 from rlt_ros.vla import timing
+from rlt_ros.weights_files import path_of
 
 
 def answers_in(seconds):
@@ -68,6 +71,19 @@ def test_a_method_whose_own_delay_was_changed_since_is_refused(arguments, method
     method(delay=4)
     with pytest.raises(UserError, match='the method file changed since'):
         prepare({**arguments, 'resume': True}, measure=unasked)
+
+
+def test_a_run_goes_on_with_the_weights_it_has_learned_with(arguments, tmp_path):
+    prepare(arguments)
+    other = tmp_path / 'other.safetensors'
+    with safe_open(path_of('rl_token', 'bimanual'), 'np') as file:
+        content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        save_file(content, other, file.metadata() | {'note': 'another'})
+    config = tmp_path / 'config.yaml'
+    config.write_text(yaml.safe_dump({'rl_token_node': {'ros__parameters': {'weights': str(other)}}}))
+    with pytest.raises(UserError, match='cannot resume .*: it has learned with the RL token of hash'):
+        prepare({**arguments, 'resume': True, 'config': str(config)})
+    prepare({**arguments, 'resume': True})
 
 
 @pytest.mark.parametrize('seconds', [0.19, 0.3, 2.0])

@@ -125,10 +125,12 @@ class LockStep:
         looks: dict[int, Look] = {}
         seen: dict[int, Seen] = {}
         steps: dict[int, Step] = {}
-        tick, begin, success = 0, 0, False  # begin: of the phase
+        tick, begin, grid, success = 0, 0, 0, False  # begin: of the phase; grid: a tick of which is stored
         while not success:
             if phase == 'approach' and hands_over(world, self.task, tick * self.dt):
                 phase, begin = 'critical', tick
+                # the builder wants observations of its own grid, up to which one of them the robot's rate says
+                grid = tick - tick % method.stride + tick % self.builder.observed_every
                 executor.episode(self.episodes, phase, mode, tick, world.position)
             if (tick - begin) * self.dt >= self.task.limit(phase):
                 break
@@ -136,7 +138,7 @@ class LockStep:
                 break
             decides = (tick - begin) % method.chunk == 0
             stored = every and (phase == 'critical' or method.store_approach)
-            if (tick - begin) % method.stride == 0 and stored or decides:
+            if (tick - grid) % method.stride == 0 and stored or decides:
                 command = executor.filter.command.copy()
                 number = self.episodes * LONGEST + tick
                 looks[tick] = Look(

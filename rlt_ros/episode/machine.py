@@ -53,6 +53,8 @@ TRANSITIONS = {
     (Phase.ENDED, Event.FINISH): Phase.FINISHED,
 }
 ACTING = (Phase.APPROACH, Phase.CRITICAL)
+# ns before a phase began for which an event is of the episode before; what seems older is new: the clock was set back
+LATE = round(UNDO_SECONDS * 1e9)
 RELABELS = (Event.UNDO, Event.SUCCESS, Event.FAILURE, Event.ABORT)
 
 
@@ -132,8 +134,10 @@ def advance(state: State, event: Event, stamp: int, plan: Plan, policy_ready: bo
     phase = TRANSITIONS.get((state.phase, event))
     if phase is None or is_too_early(state, event, stamp, plan) or (event == Event.START and state.stopped):
         return state
-    if phase in (Phase.CRITICAL, Phase.ENDED) and stamp < state.since:  # an event of the episode before
-        return state
+    if phase in (Phase.CRITICAL, Phase.ENDED):
+        if event != Event.ABORT and 0 < state.since - stamp < LATE:  # an event of the episode before
+            return state
+        stamp = max(stamp, state.since)
     new = replace(state, phase=phase, since=stamp, outcome='')
     if phase == Phase.RESET:
         return replace(new, episode=state.episode + 1, mode=mode_of_next(state, plan, policy_ready))

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Literal
 
+from diagnostic_msgs.msg import DiagnosticArray
 from pydantic import Field
 from std_srvs.srv import Trigger
 
@@ -13,7 +14,7 @@ from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.episode.machine import ACTING, MODES, Event, Phase, Plan, State, adopt, advance, is_finished, is_too_early
 from rlt_ros.msg import EpisodeEvent, EpisodeState, ExecutorStatus, LearnerStatus
 from rlt_ros.report.records import read_episodes
-from rlt_ros.ros.diagnostics import OK, WARN, Diagnostics
+from rlt_ros.ros.diagnostics import OK, STALE, WARN, Diagnostics
 from rlt_ros.ros.lifecycle import Managed, ManagedNode
 from rlt_ros.ros.node import ns_to_stamp, run, stamp_to_ns
 from rlt_ros.ros.qos import LATCHED, RELIABLE
@@ -78,18 +79,21 @@ class EpisodeNode(ManagedNode):
         self.policy_ready = False
         self.finished_at: float | None = None
         self.executor_status: ExecutorStatus | None = None
+        self.stale = ''  # what is wrong with the observations
         self.waiting = ''  # why nothing starts
         self.diagnostics = Diagnostics(self)
         self.reset_client = self.create_client(Trigger, 'reset_robot')
         self.create_subscription(EpisodeEvent, 'episode_event', self.on_event, RELIABLE(10))
         self.create_subscription(ExecutorStatus, 'executor_status', self.on_executor, RELIABLE(10))
         self.create_subscription(LearnerStatus, 'learner_status', self.on_learner, RELIABLE(5))
+        self.create_subscription(DiagnosticArray, '/diagnostics', self.on_diagnostics, RELIABLE(10))
         for event in SERVICES:
             self.create_service(
                 Trigger, f'episode/{event}', lambda request, response, event=event: self.on_service(event, response)
             )
 
     def activate(self) -> None:
+        self.entered = time.monotonic()  # the phase
         self.begun = False  # whether it is known what the robot does
         self.unheard = self.lost_after  # calls of the timer since the executor's last word
         self.set_up_anew()
@@ -108,6 +112,11 @@ class EpisodeNode(ManagedNode):
     def on_learner(self, message: LearnerStatus) -> None:
         self.policy_ready = message.policy_version > 0
 
+    def on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == f'{self.get_namespace().rstrip("/")}/camera_node: observation':
+                self.stale = f'observations are stale: {status.message}' if status.level == STALE else ''
+
     def on_executor(self, message: ExecutorStatus) -> None:
         """The executor alone knows whether the robot is stopped; one that began anew knows nothing of the episode."""
         before, self.executor_status, self.unheard = self.executor_status, message, 0
@@ -122,6 +131,7 @@ class EpisodeNode(ManagedNode):
         stopped = message.state == ExecutorStatus.ESTOP
         if stopped != self.state.stopped:
             self.apply(Event.ESTOP if stopped else Event.REARM, time.time_ns(), 'executor')
+            self.set_up_anew()  # what was set up before a person pressed it may not be so any more
 
     def lose(self, why: str) -> None:
         """Nobody knows what the robot did: a running episode is aborted, and cannot be labelled anew."""
@@ -141,14 +151,15 @@ class EpisodeNode(ManagedNode):
 
     def on_event(self, message: EpisodeEvent) -> None:
         if self.active and message.event in FROM_OPERATOR:
-            self.apply(FROM_OPERATOR[message.event], stamp_to_ns(message.header.stamp), message.source)
+            stamp, now = stamp_to_ns(message.header.stamp), time.time_ns()
+            self.apply(FROM_OPERATOR[message.event], stamp if 0 < stamp < now else now, message.source)
 
     def on_service(self, event: Event, response: Trigger.Response) -> Trigger.Response:
         if not self.active:
             response.message = f'this node is {self.label}'
             return response
         before = self.state
-        response.message = self.apply(event, time.time_ns(), 'service')
+        response.message = self.apply(event, max(time.time_ns(), before.since), 'service')  # whatever the clock says
         response.success = self.state is not before
         return response
 
@@ -181,6 +192,8 @@ class EpisodeNode(ManagedNode):
         self.publish(new)
         if new.phase in ACTING:
             self.waiting = ''
+        if new.phase != before.phase:  # by a clock that nobody sets
+            self.entered = time.monotonic() - max(0, time.time_ns() - new.since) * 1e-9
         if new.phase != before.phase and new.phase == Phase.RESET:
             self.set_up_anew()
         elif new.phase == Phase.FINISHED:
@@ -204,8 +217,8 @@ class EpisodeNode(ManagedNode):
             return
         if self.unheard >= self.lost_after:
             self.lose(SILENT)
-        state, now = self.state, time.time_ns()
-        in_phase = (now - state.since) * 1e-9
+        state, in_phase = self.state, time.monotonic() - self.entered
+        now = max(time.time_ns(), state.since)
         if state.phase == Phase.IDLE:
             if why := self.blocked() or self.unrecorded():
                 self.say_waiting(why)
@@ -237,6 +250,8 @@ class EpisodeNode(ManagedNode):
             return SILENT
         if self.executor_status.state == ExecutorStatus.INACTIVE:
             return 'the executor is inactive'
+        if fault := self.executor_status.reason.partition('IDLE: ')[2] or self.stale:
+            return fault
         silent = [topic for topic in NEEDED if not self.count_publishers(topic)]
         return f'nobody publishes {", ".join(silent)}' if silent else ''
 

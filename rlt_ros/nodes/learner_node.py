@@ -16,7 +16,7 @@ from rlt_ros.config import Method, RobotProfile, Strict, Task, learned_with, loa
 from rlt_ros.errors import UserError
 from rlt_ros.msg import EpisodeState, ExecutedStep, LearnerStatus, Policy, RlState
 from rlt_ros.rl import checkpoint
-from rlt_ros.rl.assembly import Assembly
+from rlt_ros.rl.assembly import Assembly, kept
 from rlt_ros.rl.journal import Journal
 from rlt_ros.rl.learner import Learner, sizes_of
 from rlt_ros.rl.transitions import Step, Transition, TransitionBuilder
@@ -50,18 +50,20 @@ class LearnerNode(Node):
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
         self.profile = load(RobotProfile, parameters.robot)
-        self.method = learned_with(load(Method, parameters.method), load(Task, parameters.task))
+        task = load(Task, parameters.task)
+        self.method = learned_with(load(Method, parameters.method), task)
         path = path_of('vla', self.profile.name, parameters.vla_weights)
         builder = TransitionBuilder(
             self.method, normalisation.load(path, self.profile).scale, self.profile.stride
         )
-        self.assembly = Assembly(builder)
+        self.assembly = Assembly(builder, kept(task, self.profile.control_rate))
         self.learner: Learner | None = None
         self.encoder_hash, self.note = '', 'waiting for the first episode'
         self.driven_version = 0  # the newest policy that drove the robot, whoever published it
         self.recording = self.trouble = ''  # what is wrong with either
         self.episodes, self.stored_by_mode = 0, {'warmup': 0, 'online': 0}
-        self.published_at = self.checkpoint_at = time.monotonic()
+        self.published_at, self.checkpoint_at = -math.inf, time.monotonic()
+        self.published_updates = -1  # as of the newest policy that was published; none yet: also a restored one is news
         self.busy, self.counted_updates = 0.0, 0
         folder = Path(parameters.run_folder) if parameters.run_folder else None
         self.checkpoint = folder / 'checkpoints' / 'learner.safetensors' if folder else None
@@ -158,6 +160,8 @@ class LearnerNode(Node):
             self.assembly.newest_built = max(self.assembly.newest_built, episode)
         if self.learner is not None and (complaint := checkpoint.read_newest(self.checkpoint, self.learner)):
             self.get_logger().error(f'{complaint}: learning goes on from the one before, or from the journal alone')
+        if self.learner is not None:
+            self.encoder_hash = self.learner.encoder_hash
         self.get_logger().info(
             f'restored {len(self.learner.replay) if self.learner else 0} transitions of {self.episodes} episodes, '
             f'{self.learner.agent.updates if self.learner else 0} updates'
@@ -169,16 +173,17 @@ class LearnerNode(Node):
         """Updates for a short while, as far as the data allows."""
         self.collect(time.monotonic())
         learner = self.learner
-        if learner is None or learner.budget <= 0:
+        if learner is None:
             return
         started = time.monotonic()
         while learner.budget > 0 and time.monotonic() - started < SLICE:
             learner.update()
         self.busy += time.monotonic() - started
         now = time.monotonic()
-        if learner.ready and now - self.published_at > self.method.publish_period and self.encoder_hash:
+        news = learner.agent.updates != self.published_updates
+        if news and learner.ready and now - self.published_at > self.method.publish_period and self.encoder_hash:
             self.publish_policy()
-            self.published_at = now
+            self.published_at, self.published_updates = now, learner.agent.updates
         if self.checkpoint is not None and now - self.checkpoint_at > CHECKPOINT_PERIOD:
             if not learner.check():
                 self.save()
@@ -199,6 +204,7 @@ class LearnerNode(Node):
         self.policy_publisher.publish(message)
 
     def save(self) -> None:
+        self.learner.encoder_hash = self.encoder_hash
         try:
             checkpoint.write(self.checkpoint, self.learner)
             checkpoint.replace(self.checkpoint.with_name('actor.safetensors'), self.learner.packed())
@@ -210,7 +216,8 @@ class LearnerNode(Node):
         message.header.stamp = self.get_clock().now().to_msg()
         if (learner := self.learner) is not None:
             updates = learner.agent.updates
-            message.updates, message.policy_version = updates, learner.version
+            message.updates = updates
+            message.policy_version = 0 if self.published_updates < 0 else learner.version
             if self.busy > 0:
                 message.updates_per_second = (updates - self.counted_updates) / self.busy
             self.busy, self.counted_updates = 0.0, updates

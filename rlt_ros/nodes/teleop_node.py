@@ -18,7 +18,7 @@ from rlt_ros.ros.lifecycle import Managed, ManagedNode
 from rlt_ros.ros.node import fill_array, ns_to_stamp, run, stamp_to_ns
 from rlt_ros.ros.qos import COMMAND, RELIABLE
 from rlt_ros.teleop.cartesian import Cartesian, Frame
-from rlt_ros.teleop.joystick import RELEASED, Holder, Joystick, Takeover
+from rlt_ros.teleop.joystick import Holder, Joystick, Takeover
 from rlt_ros.teleop.mapping import load_mapping
 
 PULSE, STRENGTH = 0.2, 0.7  # s, 0 to 1: of the rumble at takeover and hand-back
@@ -69,9 +69,7 @@ class TeleopNode(ManagedNode):
         self.create_timer(1.0, self.report)
 
     def deactivate(self) -> None:
-        """Give the robot back, if a person has it."""
-        if self.holder.device:
-            self.take(self.holder.device, RELEASED)
+        """Who has the robot keeps it: that this node ends is no word of theirs, and the robot holds."""
         if self.pulse_ends is not None:
             self.rumble(0.0)
 

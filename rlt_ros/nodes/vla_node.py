@@ -8,7 +8,7 @@ from pydantic import Field
 
 from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.msg import EpisodeState, Observation, VlaOutput
-from rlt_ros.rl.assembly import KEPT, PATIENCE
+from rlt_ros.rl.assembly import PATIENCE, kept
 from rlt_ros.ros.diagnostics import OK, WARN, Diagnostics
 from rlt_ros.ros.images import image_to_rgb
 from rlt_ros.ros.lifecycle import Managed, ManagedNode
@@ -42,7 +42,7 @@ class VlaNode(ManagedNode):
         self.vla.check_reach(method)
         self.pacing: Pacing[Look] = Pacing(
             round(method.chunk / profile.control_rate * NANOSECONDS),
-            KEPT // profile.stride,
+            kept(self.task, profile.control_rate) // profile.stride,
             round(PATIENCE * NANOSECONDS),
             method.store_approach,
         )

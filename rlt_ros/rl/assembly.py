@@ -5,14 +5,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rlt_ros.config import Task
 from rlt_ros.control.ticks import Ticks, observation_ticks
 from rlt_ros.episode.machine import ACTING, UNDO_SECONDS
 from rlt_ros.rl.transitions import Ending, Seen, Step, Transition, TransitionBuilder
 
 STORED_MODES = ('warmup', 'online')
-KEPT = 6000  # ticks of episodes that are remembered: two minutes
 PATIENCE = 4.0  # s after an episode's end until missing parts are given up
 LABEL_PATIENCE = UNDO_SECONDS + 1.0  # s after it until its label counts although no next episode has started
+
+
+def kept(task: Task, rate: float) -> int:
+    """Ticks that are remembered, rate: in a s: those of the longest critical phase and of what follows until its label
+    counts, and of two minutes at least."""
+    return round(max(120.0, task.time_limit + LABEL_PATIENCE) * rate)
 
 
 @dataclass
@@ -40,8 +46,9 @@ class Finished:
 class Assembly:
     """Feed it steps, states and endings; `finished(now)` gives what has become complete."""
 
-    def __init__(self, builder: TransitionBuilder):
-        self.builder = builder
+    def __init__(self, builder: TransitionBuilder, kept: int = 6000):
+        """kept: ticks of episodes that are remembered."""
+        self.builder, self.kept = builder, kept
         self.steps: dict[int, tuple[Step, int, str]] = {}  # tick -> step, episode, phase
         self.ticks: Ticks | None = None
         self.episodes: dict[int, Pending] = {}
@@ -57,7 +64,7 @@ class Assembly:
             return
         self.newest_started = max(self.newest_started, episode)
         self.steps[tick] = (step, episode, phase)
-        if len(self.steps) > KEPT:
+        if len(self.steps) > self.kept:
             del self.steps[next(iter(self.steps))]
 
     def add_state(self, episode: int, stamp: int, seen: Seen, last: bool) -> None:

@@ -27,6 +27,7 @@ def write(path: Path, learner: Learner) -> None:
     content = learner.agent.tensors()
     content |= {'random.agent': learner.agent.random.get_state(), 'random.replay': learner.replay.random.get_state()}
     counters = {name: str(value) for name, value in learner.counters().items()}
+    counters['encoder_hash'] = learner.encoder_hash
     data = save({k: v.detach().clone() for k, v in content.items()}, counters | {'sha256': digest(content, counters)})
     replace(path, data, previous(path))
 
@@ -61,11 +62,13 @@ def read(path: Path, learner: Learner) -> None:
             content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if digest(content, counters) != sha256:
             raise ValueError('its hash does not match')
+        encoder_hash = counters.pop('encoder_hash', '')
         own = learner.agent.tensors()
         if any(content[name].shape != value.shape for name, value in own.items()):
             raise UserError(f'{path} was written with other network sizes; start a new run')
         numbers = {name: int(value) for name, value in counters.items()}
         learner.set_counters(numbers)
+        learner.encoder_hash = encoder_hash
         for name, value in own.items():
             value.copy_(content[name])
         learner.agent.random.set_state(content['random.agent'])

@@ -39,6 +39,7 @@ class Learner:
         self.agent = agent(method, sizes, seed, half)
         self.replay = Replay(method, sizes, seed + 1, half)
         self.version = 0
+        self.encoder_hash = ''  # of the RL token that it learns from, as far as anybody said
         self.learning = False
         self.added_in_warmup = 0
         self.recoveries = 0

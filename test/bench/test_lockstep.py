@@ -102,6 +102,14 @@ def test_of_a_full_task_the_critical_phase_alone_is_stored(make: Callable[..., L
     assert all(look.approaching == (look.number - LONGEST < 30) for look in looks)
 
 
+def test_a_stride_beyond_the_robots_own_loses_nothing_wherever_the_critical_phase_begins(make) -> None:
+    method = METHOD.model_copy(update={'stride': 10, 'chunk': 10})
+    for begin, ticks in ((30, [30, 40, 50]), (33, [41, 51, 61])):
+        full = load(Task, 'ethernet_full').model_copy(update={'time_limit': 0.8, 'handover_after': begin * 0.02})
+        result = make(task=full, method=method).episode('warmup', every=True)
+        assert [t.tick for t in result.transitions] == ticks
+
+
 def test_an_approach_that_does_not_arrive_ends_and_nothing_is_learned_from_it(make: Callable[..., LockStep]) -> None:
     lost = load(Task, 'ethernet_full').model_copy(update={'handover_after': None, 'approach_limit': 0.6})
     result = make(task=lost).episode('warmup', every=True)

@@ -81,6 +81,15 @@ def test_a_label_from_before_the_phase_is_of_another_episode() -> None:
     assert step(state, Event.SUCCESS, 100).phase == Phase.ENDED
 
 
+@pytest.mark.fault('stamps', 'a clock that was set back takes no label and no abort from a person')
+def test_a_clock_that_was_set_back_takes_no_event_from_anybody() -> None:
+    state = State(episode=3, phase=Phase.CRITICAL, mode='online', since=4000 * SECOND, critical_since=4000 * SECOND)
+    for event in LABELS:
+        ended = step(state, event, 400)
+        assert (ended.phase, ended.since, ended.stored_seconds) == (Phase.ENDED, 4000 * SECOND, 0.0)
+    assert step(state, Event.ABORT, 3999).phase == Phase.ENDED, 'nobody means to go on'
+
+
 @pytest.mark.fault('press', 'no success in the first moments')
 def test_no_success_in_the_first_moments_but_any_other_end() -> None:
     state = State(episode=3, phase=Phase.CRITICAL, since=10 * SECOND, started=10 * SECOND)

@@ -101,7 +101,7 @@ class Graph:
         self.bench.spin(0.3)
         for messages in self.heard:
             messages.clear()
-        self.call('episode/start')
+        self.press('episode/start')
         self.bench.until(lambda: self.states and sum(s.source == VLA for s in self.steps) > 20)
 
     def end(self) -> None:

@@ -4,7 +4,7 @@ import json
 import signal
 import time
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import pytest
 import rclpy
 from rclpy.task import Future
@@ -35,6 +35,7 @@ class Rest:
         self.bench, self.states = bench, []
         self.resets, self.stopped = 0, False
         self.state, self.ticks, self.refusal = ExecutorStatus.IDLE, 1000, ''  # None: the executor says nothing
+        self.reason = ''
         self.executing, self.deaf = (0, 'idle'), False  # episode and phase; deaf: a reset is never answered
         node = bench.node
         for kind, topic in ((Observation, 'observation'), (VlaOutput, 'vla_output'), (RlState, 'rl_state')):
@@ -73,7 +74,8 @@ class Rest:
         if self.state is not None:
             state = ExecutorStatus.ESTOP if self.stopped else self.state
             episode, phase = self.executing
-            self.status.publish(ExecutorStatus(episode=episode, phase=phase, state=state, ticks=self.ticks))
+            self.status.publish(ExecutorStatus(episode=episode, phase=phase, state=state, ticks=self.ticks,
+                                               reason=self.reason))  # fmt: skip
 
     def phase(self):
         return self.states[-1].phase if self.states else ''
@@ -194,6 +196,52 @@ def test_the_e_stop_aborts_and_nothing_goes_on_before_the_re_arm(rest, bench):
     assert rest.phase() == 'reset' and rest.resets == resets and rest.ends() == [(1, 'abort')]
     rest.stopped = False
     rest.until('critical', 2)
+
+
+def test_what_was_set_up_before_an_e_stop_is_set_up_anew(rest, bench):
+    rest.start(reset_seconds=1.0)
+    bench.until(lambda: rest.resets == 1)
+    rest.stopped = True
+    bench.spin(1.5)
+    rest.stopped = False
+    rest.until('critical', 1)
+    assert rest.resets == 2
+
+
+@pytest.mark.parametrize('trouble', ['joints', 'camera'])
+def test_no_episode_starts_while_the_robot_cannot_move(rest, bench, trouble):
+    reports = bench.node.create_publisher(DiagnosticArray, '/diagnostics', RELIABLE(10))
+
+    def told(level, text):
+        status = DiagnosticStatus(name='/rlt/camera_node: observation', level=level, message=text)
+        reports.publish(DiagnosticArray(status=[status]))
+
+    rest.start(reset='person')
+    bench.until(lambda: rest.phase() == 'reset' and reports.get_subscription_count())
+    assert rest.call('start').success
+    rest.until('critical', 1)
+    rest.reason = 'IDLE: no joint states yet' if trouble == 'joints' else 'IDLE'
+    told(DiagnosticStatus.STALE if trouble == 'camera' else DiagnosticStatus.OK, 'base: frozen')
+    rest.call('abort')
+    rest.until('reset', 2)
+    bench.spin(0.3)
+    answer = rest.call('start')
+    assert not answer.success and ('no joint states yet' if trouble == 'joints' else 'base: frozen') in answer.message
+    rest.reason = 'IDLE'
+    told(DiagnosticStatus.OK, 'OK')
+    bench.until(lambda: rest.call('start').success)
+
+
+@pytest.mark.fault('stamps', 'an event from the future, or without a stamp, is meant now')
+def test_events_of_wrong_clocks_are_meant_now(rest, bench):
+    rest.start(reset='person')
+    for number, ago in ((1, -3600.0), (2, time.time())):  # an hour ahead; no stamp
+        rest.until('reset', number)
+        rest.call('start')
+        rest.until('critical', number)
+        rest.say(EpisodeEvent.FAILURE, ago=ago)
+        rest.until('reset', number + 1)
+    assert rest.ends() == [(1, 'failure'), (2, 'failure')] and rest.states[-1].robot_minutes < 1.0
 
 
 def test_a_run_begins_once_its_records_are_written(rest, bench):

@@ -136,6 +136,25 @@ def test_it_learns_and_after_kill_9_goes_on_where_it_was_without_a_burst(run: Ru
     assert list(journal.records(run.journal))[-1][1] == run.journal.stat().st_size
 
 
+def test_its_last_policy_has_all_updates_and_drives_again_after_a_new_start(run: Run, bench: NodeBench) -> None:
+    run.episode()
+    run.episode()
+    run.learned(2 * PER_EPISODE)
+    bench.spin(1.0)
+    newest = run.policies[-1]
+    assert bench.stop(run.process) == 0
+    saved = run.journal.parents[1] / 'checkpoints' / 'actor.safetensors'
+    assert saved.read_bytes() == bytes(newest.weights), 'no update is kept back'
+    run.policies.clear()
+    run.start()  # and nothing new is learned
+    again = bench.until(lambda: run.policies and run.policies[-1])
+    sizes = (TOKEN + FEEL + METHOD.delay * D, METHOD.chunk * D)
+    state, reference = np.ones(sizes[0], np.float32), np.zeros(sizes[1], np.float32)
+    first, second = (unpack(bytes(p.weights), p.version, p.sha256, *sizes) for p in (newest, again))
+    np.testing.assert_array_equal(first.mean(state, reference), second.mean(state, reference))
+    assert again.version > newest.version and again.encoder_hash == newest.encoder_hash
+
+
 @pytest.mark.fault('learner-dies', 'a version that has driven the robot is not given out again')
 def test_after_kill_9_its_policies_are_newer_than_what_drives(run: Run, bench: NodeBench) -> None:
     run.driven = 7  # more than this learner knows of

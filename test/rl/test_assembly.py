@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tiny_weights
 
-from rlt_ros.config import Method, RobotProfile, load
+from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.control.chunks import ACTOR, HUMAN
-from rlt_ros.rl.assembly import KEPT, LABEL_PATIENCE, PATIENCE, Assembly, Finished
+from rlt_ros.rl.assembly import LABEL_PATIENCE, PATIENCE, Assembly, Finished, kept
 from rlt_ros.rl.transitions import Ending, Seen, Step, Transition, TransitionBuilder
 from rlt_ros.token.backend import TokenBackend
 from rlt_ros.vla.builtin import BuiltinBackend, Look
@@ -163,10 +163,16 @@ def test_missing_parts_are_waited_for_and_then_given_up() -> None:
 
 
 def test_the_log_of_a_long_day_takes_no_more_room_than_that_of_two_minutes() -> None:
-    assembly, same = Assembly(BUILDER), step(0)
-    for tick in range(2 * KEPT):
+    room = kept(load(Task, 'ethernet'), 50.0)
+    assert room == 120 * 50
+    assembly, same = Assembly(BUILDER, room), step(0)
+    for tick in range(2 * room):
         assembly.add_step(tick, tick * PERIOD, PERIOD, 1, 'critical', same)
-    assert list(assembly.steps) == list(range(KEPT, 2 * KEPT))
+    assert list(assembly.steps) == list(range(room, 2 * room))
+
+
+def test_of_an_episode_that_is_longer_nothing_is_lost_before_its_label_counts() -> None:
+    assert kept(load(Task, 'ethernet', time_limit=600.0), 50.0) >= (600 + LABEL_PATIENCE) * 50
 
 
 @pytest.mark.parametrize('corrected', ['failure', 'abort', 'success'])
