@@ -10,13 +10,24 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 import yaml
 
 from rlt_ros.errors import UserError
 from rlt_ros.paths import share
 
 Vector3 = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+def _unit(vector: list[float]) -> list[float]:
+    """A vector as it is; ValueError unless it is 1 long."""
+    length = math.hypot(*vector)
+    if abs(length - 1.0) > 1e-3:
+        raise ValueError(f'its length is {length:.4g}, it must be 1 within 0.001')
+    return vector
+
+
+UnitVector = Annotated[Vector3, AfterValidator(_unit)]
 
 
 class Strict(BaseModel):
@@ -30,7 +41,7 @@ class Joint(Strict):
 
     name: str
     origin: Vector3 = Field(default=[0.0, 0.0, 0.0], description='m, in the parent joint frame at zero')
-    axis: Vector3 = Field(default=[0.0, 0.0, 1.0], description='unit vector, own frame')
+    axis: UnitVector = Field(default=[0.0, 0.0, 1.0], description='unit vector, own frame')
     lower: float = Field(description='rad (gripper: m)')
     upper: float = Field(description='rad (gripper: m)')
     velocity: float = Field(gt=0, description='limit, rad/s (gripper: m/s)')
@@ -63,6 +74,12 @@ class SimulatedMount(Strict):
     look_at: Vector3 = Field(description='m, in that body')
     up: Vector3 = Field(default=[0.0, 0.0, 1.0])
     field_of_view: float = Field(gt=1, lt=150, description='degrees, vertical')
+
+    @model_validator(mode='after')
+    def _looks_somewhere(self) -> 'SimulatedMount':
+        if self.look_at == self.position:
+            raise ValueError(f'look_at {self.look_at} must be another point than position')
+        return self
 
 
 class Camera(Strict):
@@ -122,6 +139,24 @@ class RobotProfile(Strict):
             raise ValueError('control_rate must be a whole multiple of observation_rate')
         return self
 
+    @model_validator(mode='after')
+    def _possible(self) -> 'RobotProfile':
+        arms = [arm.name for arm in self.arms]
+        if len(set(arms)) != len(arms):
+            raise ValueError(f'arm names must be unique: {", ".join(arms)}')
+        for camera in self.cameras:
+            if camera.mount.body not in ('world', *arms):
+                allowed = ', '.join(['world', *arms])
+                raise ValueError(
+                    f'camera {camera.name}: mount.body = {camera.mount.body!r} is not allowed; allowed: {allowed}'
+                )
+        for i, (low, high) in enumerate(zip(self.workspace_low, self.workspace_high, strict=True)):
+            if low >= high:
+                raise ValueError(
+                    f'workspace_low[{i}] = {low} is not allowed: it must be less than workspace_high[{i}] = {high}'
+                )
+        return self
+
 
 class Task(Strict):
     """A task for a robot: what the VLA is told and when an episode is over."""
@@ -172,6 +207,11 @@ class Task(Strict):
         """s after which an episode is over that is still in this phase, approach or critical; infinite without one."""
         approach = math.inf if self.approach_limit is None else self.approach_limit
         return self.time_limit if phase == 'critical' else approach
+
+    def longest(self, phase: str) -> float:
+        """s after which a phase, approach or critical, has ended at the latest; infinite where a person ends it."""
+        handed_over = math.inf if self.handover_after is None or phase == 'critical' else self.handover_after
+        return min(self.limit(phase), handed_over)
 
 
 class Shares(Strict):

@@ -49,6 +49,7 @@ FAULTS = {
     'restart': 'a node is started again in mid-episode',
     'second-publisher': 'a second publisher of commands or RL states',
     'signals': 'SIGINT, SIGTERM, SIGKILL in any order',
+    'episode-node-hangs': 'episode_node hangs, or ends and nobody starts it again',
     'executor-dies': 'executor ends (SIGKILL)',
     'race': 'takeover and release within a tick, chunks at the same moment',
     'pickle': 'weights, policy, checkpoint or journal that is a pickle',

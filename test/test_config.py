@@ -1,5 +1,6 @@
 """What a user with a wrong configuration reads: the file, the key, the value and what is allowed."""
 
+from collections.abc import Callable
 import math
 from pathlib import Path
 
@@ -82,6 +83,42 @@ def test_robots_that_contradict_themselves(tmp_path: Path) -> None:
     ):
         change()
         assert says in refused(tmp_path, RobotProfile, robot)
+
+
+def first_joint(robot: dict) -> dict:
+    return robot['arms'][0]['joints'][0]
+
+
+def first_mount(robot: dict) -> dict:
+    return robot['cameras'][0]['mount']
+
+
+@pytest.mark.parametrize(('change', 'says'), [
+    (lambda robot: first_joint(robot).update(axis=[0, 0, 2]),
+     'arms.0.joints.0.axis = [0, 0, 2] is not allowed: Value error, its length is 2, it must be 1 within 0.001'),
+    (lambda robot: first_joint(robot).update(axis=[0, 0, 0]),
+     'arms.0.joints.0.axis = [0, 0, 0] is not allowed: Value error, its length is 0, it must be 1 within 0.001'),
+    (lambda robot: first_mount(robot).update(body='rigth'),
+     "camera right_wrist: mount.body = 'rigth' is not allowed; allowed: world, left, right"),
+    (lambda robot: first_mount(robot).update(look_at=[0.06, 0.0, -0.07]),
+     'cameras.0.mount is not allowed: Value error, look_at [0.06, 0.0, -0.07] must be another point than position'),
+    (lambda robot: robot.update(workspace_low=[-0.3, -0.25, 0.5]),
+     'workspace_low[2] = 0.5 is not allowed: it must be less than workspace_high[2] = 0.45'),
+    (lambda robot: robot['arms'][0].update(name='right'), 'arm names must be unique: right, right'),
+])  # fmt: skip
+def test_a_robot_that_cannot_be_is_refused(tmp_path: Path, change: Callable[[dict], None], says: str) -> None:
+    robot = shipped('robots', 'bimanual')
+    change(robot)
+    message = refused(tmp_path, RobotProfile, robot)
+    assert says in message and len(message.splitlines()) == 1
+
+
+def test_an_axis_may_be_rounded(tmp_path: Path) -> None:
+    robot = shipped('robots', 'bimanual')
+    first_joint(robot)['axis'] = [0.7071, 0.0, -0.7071]
+    path = tmp_path / 'mine.yaml'
+    path.write_text(yaml.safe_dump(robot))
+    assert load(RobotProfile, str(path)).joints[0].axis == [0.7071, 0.0, -0.7071]
 
 
 def test_sizes_and_order_come_from_the_robot() -> None:

@@ -13,15 +13,20 @@ def in_order(wanted: Sequence[str], names: Sequence[str], values: Sequence[float
 
     Raises ValueError for missing joints, unequal lengths and values that are not finite.
     """
+    result = _found(wanted, names, values)
+    if not np.isfinite(result).all():
+        raise ValueError(f'{wanted[int(np.argmin(np.isfinite(result)))]} is not finite')
+    return result
+
+
+def _found(wanted: Sequence[str], names: Sequence[str], values: Sequence[float]) -> np.ndarray:
+    """The same, and values may be anything."""
     if len(names) != len(values):
         raise ValueError(f'{len(names)} names but {len(values)} values')
     index = {name: i for i, name in enumerate(names)}
     if missing := [name for name in wanted if name not in index]:
         raise ValueError(f'no joint {", ".join(missing)}')
-    result = np.array([values[index[name]] for name in wanted], np.float64)
-    if not np.isfinite(result).all():
-        raise ValueError(f'{wanted[int(np.argmin(np.isfinite(result)))]} is not finite')
-    return result
+    return np.array([values[index[name]] for name in wanted], np.float64)
 
 
 class JointReader:
@@ -36,14 +41,19 @@ class JointReader:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Position and velocity (D,), rad (m) and rad/s (m/s). Raises ValueError, see in_order.
 
-        Velocities the driver leaves out are computed from its last two positions; 0 at first and after 0.5 s gaps.
+        Velocities the driver leaves out, all or single ones (NaN, as joint_state_broadcaster says it), are computed
+        from its last two positions; 0 at first and after 0.5 s gaps.
         """
         here = in_order(self.wanted, names, position)
         before, self._last = self._last, (stamp, here)
-        if len(velocity):
-            return here, in_order(self.wanted, names, velocity)
         seconds = (stamp - before[0]) * 1e-9 if before else 0.0
-        return here, (here - before[1]) / seconds if 0 < seconds < 0.5 else np.zeros(len(here))
+        computed = (here - before[1]) / seconds if 0 < seconds < 0.5 else np.zeros(len(here))
+        if not len(velocity):
+            return here, computed
+        told = _found(self.wanted, names, velocity)
+        if np.isinf(told).any():
+            raise ValueError(f'velocity of joint {self.wanted[int(np.argmax(np.isinf(told)))]} is not finite')
+        return here, np.where(np.isnan(told), computed, told)
 
 
 class CommandLog:

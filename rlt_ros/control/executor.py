@@ -58,10 +58,15 @@ class Executor:
         self.clamped = dict.fromkeys(FLAGS, 0)  # ticks that the filter changed, by reason
 
     def episode(self, number: int, phase: str, mode: str, tick: int, position: np.ndarray | None) -> None:
-        """The episode has changed; a new one starts from the measured position (D,). tick: the next one."""
+        """The episode has changed; a new one starts from the measured position (D,). tick: the next one.
+
+        Raises ValueError for the start of one without a position to start from, or while another one moves the arm.
+        """
         if self.starts(number, phase):
             if position is None:
                 raise ValueError('an episode cannot start before the robot has said where it stands')
+            if self.acting:  # commands would jump to where a moving arm was last seen
+                raise ValueError(f'episode {number} cannot start before episode {self.schedule.episode} is ended')
             self.filter.restart(position)
             self.schedule.clear(number, tick)
             self.log.clear()
@@ -73,6 +78,10 @@ class Executor:
         elif phase == 'critical' and self.phase == 'approach':
             self.schedule.not_before = tick  # what follows is the actor's
         self.phase, self.mode = phase, mode
+
+    def end(self, tick: int) -> None:
+        """The running episode, if there is one, is over: the robot stops. tick: the next one."""
+        self.episode(self.schedule.episode, 'idle', '', tick, None)
 
     def starts(self, number: int, phase: str) -> bool:
         """Whether that would be the start of an episode."""
@@ -135,8 +144,14 @@ class Executor:
         due = self.schedule.due(tick)
         return self.filter.command if due.target is None else due.target
 
-    def tick(self, tick: int, position: np.ndarray, velocity: np.ndarray | None, hold: bool = False) -> Executed:
-        """Execute a tick. position: (D,) measured; velocity: (D,) a person's, None without takeover; hold: stop."""
+    def tick(
+        self, tick: int, position: np.ndarray | None, velocity: np.ndarray | None, hold: bool = False
+    ) -> Executed:  # fmt: skip
+        """Execute a tick. velocity: (D,) a person's, None without takeover; hold: stop.
+
+        position: (D,) measured; None where it is not known any more, which means: stop.
+        """
+        hold = hold or position is None
         if (velocity is not None) != self.human or self.stopped and not hold:
             self.schedule.clear(self.schedule.episode, tick)  # nothing computed before counts after
         self.human, self.stopped = velocity is not None, hold
@@ -147,7 +162,8 @@ class Executor:
             target, due = self.filter.command + velocity * self.dt, Due(None, HUMAN)
         else:
             target = due.target
-        command, flags = self.filter(target, position)
+        # where it is not known, an old one would pull the command, and the arm, back to where that was last seen
+        command, flags = self.filter(target, self.filter.command if position is None else position)
         self.log[tick] = command
         self.log.pop(tick - 64, None)
         self.held += due.source == HOLD

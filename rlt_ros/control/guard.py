@@ -1,5 +1,7 @@
 """What keeps the robot still, and what is said about it. Pure: times and facts come from outside."""
 
+import math
+
 from rlt_ros.control.chunks import ACTOR, HOLD, HUMAN, VLA
 from rlt_ros.control.executor import Executed
 from rlt_ros.control.inputs import Hand, JointStates
@@ -15,12 +17,17 @@ class Guard:
         self.estop = ''  # who pressed it
         self.intruders = ''  # who else publishes what only one may
         self.misplaced = ''  # why the robot cannot start from where it stands
+        self.due = math.inf  # s by which somebody must have ended the phase
         self.jump = 0.0  # s that the wall clock was moved within an episode
 
     def fault(self, now: float) -> str:
         """Why the robot may not move, the E-stop left aside; '' if nothing is wrong."""
         jump = f'the clock jumped by {self.jump:.3g} s' if self.jump else ''
         return self.intruders or self.joints.fault(now) or self.misplaced or jump or self.hand.fault(now)
+
+    def overdue(self, now: float) -> str:
+        """Why nobody but a person may drive on: whoever ends episodes has fallen silent; '' if nothing is wrong."""
+        return 'the phase is over its time, and nobody has ended it' if now > self.due else ''
 
     def holds(self, now: float) -> bool:
         """Whether the robot must stand still, whoever drives."""
@@ -55,6 +62,7 @@ class Guard:
         if executed is None:
             return IDLE, f'IDLE: {fault}' if fault else 'IDLE'
         if executed.source == HOLD:
+            fault = fault or self.overdue(now)
             return HOLD, f'HOLD: {fault or ("waiting for a chunk" if acting else "stopping after the episode")}'
         late = executed.index >= chunk
         return executed.source, {

@@ -57,6 +57,10 @@ class JointStates:
         age = self.age(now)
         return '' if age <= self.max_age - self.period else f'joint states {age * 1e3:.0f} ms old'
 
+    def measured(self, now: float) -> np.ndarray | None:
+        """The position (D,), None where it may not be believed: then the robot must hold."""
+        return None if self.fault(now) else self.position
+
 
 class Hand:
     """A person's hand on the robot. Silence is no release: the robot holds until the silence is explained.

@@ -43,13 +43,14 @@ from rlt_ros.weights_files import path_of
 CLOCK_STEP = 20_000_000  # ns; by so much the wall clock moves against the monotonic one only if somebody sets it
 STATUS_PERIOD = 0.1  # s
 CHECK_PERIOD = 0.5  # s between looks for other publishers
+OVERDUE = 1.0  # s beyond its time after which nobody is left who would end a phase
 WAITING_LIMIT = 5.0  # s without an action within an episode, from which on it is an error
 
 
 class Parameters(Managed):
     robot: str = Field(default='bimanual', description='robot profile, name or path')
     method: str = Field(default='rlt', description='method, name or path')
-    task: str = Field(default='ethernet', description='task, name or path: how much noise it is learned with')
+    task: str = Field(default='ethernet', description='task, name or path: its noise, and how long its phases take')
     vla_weights: str = Field(
         default='', description="the VLA's weights file, for the action units; empty: the robot's own"
     )
@@ -70,7 +71,8 @@ class ExecutorNode(ManagedNode):
 
     def configure(self, parameters: Parameters) -> None:
         self.profile = profile = load(RobotProfile, parameters.robot)
-        self.method = learned_with(load(Method, parameters.method), load(Task, parameters.task))
+        self.task = load(Task, parameters.task)
+        self.method = learned_with(load(Method, parameters.method), self.task)
         unit = normalisation.load(path_of('vla', profile.name, parameters.vla_weights), profile)
         self.core = Executor(profile, self.method, unit.scale, parameters.seed)
         try:
@@ -135,7 +137,7 @@ class ExecutorNode(ManagedNode):
         """Take no more chunks, brake, hold, and only then fall silent."""
         with self.lock:
             self.pending_episode = None
-            self.core.episode(self.core.schedule.episode, 'idle', '', self.clock.next, None)
+            self.core.end(self.clock.next)
             self.leaving = True
         limits = self.core.filter
         self.loop.join(timeout=float((limits.velocity_limit / limits.acceleration).max()) + 1.0)
@@ -175,10 +177,15 @@ class ExecutorNode(ManagedNode):
     def enter(self, message: EpisodeState) -> None:
         """Follow the episode; a new one waits until the robot stands and it is known where.
 
+        One that comes before the end of the one that runs ends it: the robot stops first.
         One that began before this node was active is not joined: nobody knows what happened in it.
         """
         self.pending_episode, self.guard.misplaced = None, ''
         if self.core.starts(message.episode, message.phase):
+            if self.core.acting:
+                running = self.core.schedule.episode
+                self.get_logger().error(f'episode {message.episode} begins before the end of episode {running}: stop')
+                self.core.end(self.clock.next)
             before = stamp_to_ns(message.header.stamp) < self.armed + self.wall
             if before and message.episode != self.not_joined:
                 self.not_joined = message.episode
@@ -188,10 +195,13 @@ class ExecutorNode(ManagedNode):
             elif self.core.stopping or self.joints.fault(time.monotonic()):
                 self.pending_episode = message
                 return
+        before = self.core.schedule.episode, self.core.phase
         try:
             self.core.episode(message.episode, message.phase, message.mode, self.clock.next, self.joints.position)
         except ValueError as error:
             self.pending_episode, self.guard.misplaced = message, str(error)
+        if self.core.acting and (self.core.schedule.episode, self.core.phase) != before:
+            self.guard.due = time.monotonic() + self.task.longest(self.core.phase) + OVERDUE
 
     def on_intervention(self, message: Intervention) -> None:
         try:
@@ -226,6 +236,8 @@ class ExecutorNode(ManagedNode):
         self.policy = message  # unpacked with the next state, which tells the sizes
 
     def on_state(self, message: RlState) -> None:
+        if not self.active:
+            return
         try:
             seen = seen_from_message(message, self.profile.action_dim)
         except ValueError as error:
@@ -341,7 +353,8 @@ class ExecutorNode(ManagedNode):
             executed = None
             if self.core.acting:
                 velocity, hold = self.hand.velocity(now), self.guard.holds(now)
-                executed = self.core.tick(tick, self.joints.position, velocity, hold)
+                hold = hold or velocity is None and bool(self.guard.overdue(now))
+                executed = self.core.tick(tick, self.joints.measured(now), velocity, hold)
             elif self.core.stopping:
                 executed = self.core.brake(tick)
             phase, episode = self.core.phase, self.core.schedule.episode

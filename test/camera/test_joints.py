@@ -47,6 +47,23 @@ def test_velocities_are_taken_or_computed_from_positions():
         reader.read(9_100_000_000, WANTED, [1.0, 1.0, 1.0], [1.0])
 
 
+def test_a_joint_without_a_velocity_gets_it_from_its_positions():
+    reader, nan = JointReader(WANTED), float('nan')
+    assert reader.read(1_000_000_000, WANTED, [0.0, 0.0, 0.0], [1.0, nan, 2.0])[1].tolist() == [1.0, 0.0, 2.0]
+    _, velocity = reader.read(1_020_000_000, WANTED, [0.1, 0.02, 0.1], [1.0, nan, 2.0])
+    np.testing.assert_allclose(velocity, [1.0, 1.0, 2.0])
+    _, velocity = reader.read(1_040_000_000, WANTED, [0.12, 0.02, 0.06], [nan] * 3)
+    np.testing.assert_allclose(velocity, [1.0, 0.0, -2.0])
+
+
+def test_an_infinite_velocity_and_a_position_that_is_no_number_are_refused():
+    reader = JointReader(WANTED)
+    with pytest.raises(ValueError, match='^velocity of joint left/gripper is not finite$'):
+        reader.read(1_000_000_000, WANTED, [0.0, 0.0, 0.0], [1.0, float('inf'), 2.0])
+    with pytest.raises(ValueError, match='^left/gripper is not finite$'):
+        reader.read(1_020_000_000, WANTED, [0.0, float('nan'), 0.0], [1.0, 1.0, 2.0])
+
+
 def test_the_command_before_a_moment():
     log = CommandLog()
     assert log.at(100) is None

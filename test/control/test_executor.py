@@ -218,6 +218,25 @@ def test_stale_data_stops_the_robot_whoever_drives() -> None:
     assert run(executor, range(10, 11), velocity=PUSH, hold=True)[0].source == HOLD
 
 
+def test_a_fast_arm_whose_position_is_not_known_any_more_brakes_and_never_runs_back() -> None:
+    executor, tick, command = started('online'), 0, [HOME] * 4
+    push = np.array([2.0, *[0.0] * (D - 1)])
+    for _ in range(6):
+        tick += 1
+        command.append(executor.tick(tick, command[-4], push).command)  # the arm follows three ticks late
+    last_heard = command[-4]
+    for _ in range(4):
+        tick += 1
+        command.append(executor.tick(tick, last_heard, push).command)
+    held = [executor.tick(tick + i, None, push) for i in range(1, 31)]
+    way = np.diff([e.command[0] for e in held])
+    assert {e.source for e in held} == {HOLD} and held[0].command[0] > command[-1][0]
+    assert (way >= 0.0).all(), 'not back towards where it was last seen'
+    assert (way[-20:] == 0.0).all(), 'it stands'
+    ramp = np.diff([*command[-2:], *(e.command for e in held)], 2, axis=0)
+    assert (np.abs(ramp) <= executor.filter.acceleration * executor.dt**2 + 1e-9).all()
+
+
 @pytest.mark.fault('not-finite', 'the whole chunk is dropped and counted')
 @pytest.mark.fault('wrong-shape', 'the whole chunk is dropped and counted')
 def test_what_cannot_be_used_is_dropped() -> None:
@@ -306,6 +325,20 @@ def test_a_ramp_goes_the_shortest_way_and_the_next_episode_starts_where_the_robo
     executor.episode(2, 'approach', 'online', 60, HOME + 0.01)
     assert not executor.stopping
     np.testing.assert_array_equal(executor.tick(60, HOME + 0.01, None).command, HOME + 0.01)
+
+
+def test_another_episode_starts_only_once_the_arm_that_moves_was_stopped() -> None:
+    executor = started('online')
+    commands = [e.command for e in run(executor, range(20), velocity=PUSH)]
+    with pytest.raises(ValueError, match='episode 2 cannot start before episode 1 is ended'):
+        executor.episode(2, 'critical', 'online', 20, commands[-4])
+    commands += [e.command for e in run(executor, range(20, 25), velocity=PUSH)]
+    executor.end(25)
+    commands += [e.command for e in stop(executor, 25)]
+    executor.episode(2, 'critical', 'online', 60, commands[-1])
+    commands += [e.command for e in run(executor, range(60, 65), velocity=PUSH)]
+    limit = executor.filter.acceleration * executor.dt**2
+    assert (np.abs(np.diff(commands, 2, axis=0)) <= limit + 1e-9).all()
 
 
 def test_before_the_first_episode_nothing_is_to_be_stopped() -> None:

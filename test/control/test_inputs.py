@@ -34,10 +34,11 @@ def test_the_hold_begins_within_the_limit_wherever_ticks_fall(made: float, phase
 
 def test_joints_are_found_by_name_and_others_left_aside() -> None:
     states = joints()
-    assert states.fault(0.0) == 'no joint states yet'
+    assert states.fault(0.0) == 'no joint states yet' and states.measured(0.0) is None
     take(states, 1.0, names=['wheel', 'b', 'a'], position=[9.0, 2.0, 1.0])
     assert states.position.tolist() == [1.0, 2.0]
-    assert states.fault(1.05) == '' and states.fault(1.13) == 'joint states 130 ms old'
+    assert states.fault(1.05) == '' and states.measured(1.05).tolist() == [1.0, 2.0]
+    assert states.fault(1.13) == 'joint states 130 ms old' and states.measured(1.13) is None
 
 
 @pytest.mark.fault('joints-missing', 'refused, counts as silence')

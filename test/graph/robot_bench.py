@@ -9,7 +9,7 @@ import tiny_weights
 from trajectory_msgs.msg import JointTrajectory
 import yaml
 
-from rlt_ros.config import RobotProfile, load
+from rlt_ros.config import RobotProfile, Task, load
 from rlt_ros.msg import EpisodeEvent, EpisodeState, ExecutedStep, ExecutorStatus, Intervention, RlState
 from rlt_ros.ros.node import fill_array, stamp_to_ns
 from rlt_ros.ros.qos import COMMAND, LATCHED, RELIABLE, STORED
@@ -21,7 +21,7 @@ HOME = np.array([joint.home for joint in PROFILE.joints])
 class Robot:
     """Everything around an executor: it feels joint states, sees states and hears of the episode, as the test wants."""
 
-    def __init__(self, bench, tmp_path, **limits):
+    def __init__(self, bench, tmp_path, time_limit=600.0, **limits):
         """limits: what the joints of the robot have instead of the profile's."""
         joints = [joint | limits for joint in PROFILE.model_dump()['arms'][0]['joints']]
         arm = PROFILE.model_dump()['arms'][0] | {'joints': joints}
@@ -48,7 +48,9 @@ class Robot:
         self.events = publisher(EpisodeEvent, 'episode_event', RELIABLE(10))
         self.intervention = publisher(Intervention, 'intervention', RELIABLE(1))
         bench.node.create_timer(0.02, self.every_tick)
-        self.parameters = {'robot': str(robot), 'vla_weights': str(weights)}
+        task = tmp_path / 'task.yaml'
+        task.write_text(yaml.safe_dump(load(Task, 'ethernet', time_limit=time_limit).model_dump()))
+        self.parameters = {'robot': str(robot), 'vla_weights': str(weights), 'task': str(task)}
         self.process = bench.start('executor_node', **self.parameters)
         bench.until(lambda: self.steps and self.joints.get_subscription_count())
         bench.until(lambda: all(client.service_is_ready() for client in self.services.values()))

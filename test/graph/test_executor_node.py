@@ -14,14 +14,33 @@ from rlt_ros.config import Method, load
 from rlt_ros.msg import EpisodeEvent, ExecutedStep, ExecutorStatus, Intervention, Policy, RlState
 from rlt_ros.rl.policy import pack
 from rlt_ros.ros.node import fill_array, stamp_to_ns
-from rlt_ros.ros.qos import COMMAND, LATCHED
+from rlt_ros.ros.qos import COMMAND, LATCHED, RELIABLE
 
 METHOD = load(Method, 'rlt')
+
+
+REACH = np.array([joint.acceleration for joint in PROFILE.joints]) / PROFILE.control_rate**2  # rad (m) per tick^2
 
 
 @pytest.fixture
 def robot(bench, tmp_path):
     return Robot(bench, tmp_path)
+
+
+def run_fast(robot, bench):
+    """Into an episode in which a person turns the first joint at 1.5 rad/s, and the arm follows 0.1 s late."""
+    robot.enter('critical')
+    bench.until(lambda: len(robot.commands) > 5)
+    robot.speaking = False
+    push = Intervention(active=True, velocity=[1.5] + [0.0] * 6, device='test')
+
+    def every_tick():
+        robot.intervention.publish(push)
+        robot.position = np.array(robot.commands[-5].points[0].positions)
+
+    bench.node.create_timer(0.02, every_tick)
+    # by then the arm itself is fast, too
+    bench.until(lambda: robot.position[0] > 0.03 and robot.steps[-1].command[0] - robot.steps[-2].command[0] > 0.028)
 
 
 @pytest.mark.fault('not-finite', 'what is not finite never moves the robot')
@@ -69,8 +88,7 @@ def test_a_person_wins_at_once_and_the_hand_back_waits_for_a_fresh_chunk(robot, 
     robot.delta = 0.0
     bench.until(lambda: robot.last(ExecutedStep.VLA))
     commands = np.array([s.command for s in robot.steps if s.phase == 'critical'])
-    limit = np.array([joint.acceleration for joint in PROFILE.joints]) / PROFILE.control_rate**2
-    assert (np.abs(np.diff(commands, 2, axis=0)) <= limit + 1e-9).all()  # no jump at either hand-over
+    assert (np.abs(np.diff(commands, 2, axis=0)) <= REACH + 1e-9).all()  # no jump at either hand-over
 
 
 @pytest.mark.fault('joy-unplugged', 'hold, told, also in the next episode; ended by the device, a takeover or a re-arm')
@@ -166,6 +184,16 @@ def test_silent_joint_states_hold_the_robot_within_a_tenth_of_a_second(robot, be
     bench.until(lambda: robot.last(ExecutedStep.VLA))
 
 
+def test_a_fast_arm_whose_joint_states_stop_is_not_sent_back(robot, bench):
+    run_fast(robot, bench)
+    robot.feeling, tick = False, robot.steps[-1].tick
+    bench.until(lambda: robot.says('HOLD: joint states'))
+    bench.spin(0.6)
+    way = np.diff([step.command[0] for step in robot.steps if step.tick >= tick])
+    assert (way >= -1e-9).all() and way.sum() > 0.05
+    assert (way[-10:] == 0.0).all()
+
+
 @pytest.mark.fault('estop', 'latched through episodes; released by the service alone')
 def test_the_estop_stays_until_somebody_asks_and_nothing_is_wrong(robot, bench):
     robot.drive()
@@ -196,8 +224,7 @@ def test_the_estop_stays_until_somebody_asks_and_nothing_is_wrong(robot, bench):
     assert robot.call('rearm')[0]
     bench.until(lambda: robot.says('HOLD: waiting for a chunk'))
     commands = np.array([s.command for s in robot.steps if s.phase == 'critical' and s.episode == 1])
-    limit = np.array([joint.acceleration for joint in PROFILE.joints]) / PROFILE.control_rate**2
-    assert (np.abs(np.diff(commands, 2, axis=0)) <= limit + 1e-9).all()  # it stopped as fast as it may, no faster
+    assert (np.abs(np.diff(commands, 2, axis=0)) <= REACH + 1e-9).all()  # it stopped as fast as it may, no faster
 
 
 @pytest.mark.fault('second-publisher', 'E-stop, both are named; a person re-arms when one is gone')
@@ -241,6 +268,37 @@ def test_an_episode_begins_when_it_is_known_where_the_robot_stands(robot, bench)
     bench.until(lambda: robot.steps[-1].episode == 2)
 
 
+def test_another_episode_in_mid_episode_stops_a_fast_arm_before_it_starts(robot, bench):
+    run_fast(robot, bench)
+    robot.enter('critical', number=2)
+    bench.until(lambda: robot.steps[-1].episode == 2 and robot.steps[-1].phase == 'critical')
+    start = next(i for i, step in enumerate(robot.steps) if step.episode == 2)
+    began = next(i for i, step in enumerate(robot.steps) if step.phase == 'critical')
+    commands = np.array([step.command for step in robot.steps[began : start + 1]])
+    assert (np.abs(np.diff(commands[:, 0])) <= PROFILE.joints[0].velocity / PROFILE.control_rate + 1e-9).all()
+    assert (np.abs(np.diff(commands[:-1], 2, axis=0)) <= REACH + 1e-9).all()
+    assert {step.source for step in robot.steps[start - 5 : start]} == {ExecutedStep.HOLD}
+    assert (np.diff(commands[-6:-1], axis=0) == 0).all()  # it stands
+    assert 'episode 2 begins before the end of episode 1' in bench.log('executor_node')
+
+
+def test_a_state_before_the_first_activation_is_left_aside(bench, tmp_path):
+    weights = tmp_path / 'vla.safetensors'
+    tiny_weights.save_vla(weights, PROFILE)
+    bench.start('executor_node', robot='single_arm', vla_weights=str(weights), autostart=False)
+    assert bench.change('executor_node', 'configure')
+    states = bench.node.create_publisher(RlState, 'rl_state', RELIABLE(10))
+    bench.until(states.get_subscription_count)
+    bench.spin(0.5)
+    state = RlState(episode=1, sequence=1, horizon=20, action_dim=7)
+    for name, shape in (('token', 16), ('proprioception', 19), ('reference', (20, 7)), ('position', 7)):
+        fill_array(state, name, np.zeros(shape))
+    states.publish(state)
+    bench.spin(0.5)
+    assert bench.change('executor_node', 'activate') and bench.state('executor_node') == 'active'
+    assert 'Traceback' not in bench.log('executor_node')
+
+
 @pytest.mark.fault('joints-missing', 'refused and counted; silence holds')
 @pytest.mark.fault('wrong-shape', 'refused and counted by a process')
 def test_bad_input_is_refused_counted_and_survived(robot, bench):
@@ -271,3 +329,18 @@ def test_a_limit_that_cannot_be_kept_is_refused(bench, tmp_path):
     process = bench.start('executor_node', robot=str(profile), vla_weights=str(weights))
     assert process.wait(timeout=20) == 2
     assert 'max_age 0.02 s must be more than the period' in bench.log('executor_node')
+
+
+@pytest.mark.fault('episode-node-hangs', 'a hold once the phase is over its time; a person can still drive')
+def test_a_phase_that_nobody_ends_ends_in_a_hold_that_a_person_can_take_over(bench, tmp_path):
+    robot = Robot(bench, tmp_path, time_limit=1.0)
+    robot.delta = 0.01
+    robot.enter('critical')
+    bench.until(lambda: robot.last(ExecutedStep.VLA))
+    bench.until(lambda: robot.says('HOLD: the phase is over its time, and nobody has ended it'))
+    robot.human = True
+    bench.until(lambda: robot.last(ExecutedStep.HUMAN))
+    robot.human = False
+    bench.until(lambda: robot.says('HOLD: the phase is over its time'))
+    robot.enter('critical', 2)
+    bench.until(lambda: robot.last(ExecutedStep.VLA))
