@@ -92,7 +92,7 @@ setup(
     version=version(),
     description='Real-time ROS 2 robot stack for RL Token',
     license='Apache-2.0',
-    python_requires='>=3.11',       # the pinned libraries; from source under ROS 2, the code runs on 3.10 too
+    python_requires='>=3.11',       # StrEnum, and the pinned libraries
     packages=find_packages(include=[NAME, f'{NAME}.*']),
     package_dir={'': '.'},      # makes an editable install a plain .pth file, which extend_path() can follow
     ext_modules=[Extension(f'{NAME}.msg', [])],

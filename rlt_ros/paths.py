@@ -1,8 +1,14 @@
-"""Where the package's own files are: installed by colcon or pip, or in the source checkout."""
+"""Where the package's own files are: installed by colcon or pip, or in the source checkout.
+
+And whether what a command is to write can be written.
+"""
 
 import os
 from pathlib import Path
 import sys
+import tempfile
+
+from rlt_ros.errors import UserError
 
 
 def share() -> Path:
@@ -14,3 +20,19 @@ def share() -> Path:
         if prefix and (found := Path(prefix, 'share', 'rlt_ros')).is_dir():
             return found
     raise FileNotFoundError('share/rlt_ros is in none of AMENT_PREFIX_PATH and sys.prefix: is rlt_ros installed?')
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of a file that is to be written after long work; raises UserError where it could not be written.
+
+    Nothing is left at `path` itself, and a file that is there stays as it is.
+    """
+    try:
+        if path.exists():
+            path.open('ab').close()
+            return
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f'{path} cannot be written: {error.strerror}') from None

@@ -57,6 +57,20 @@ def metadata(path: Path, kind: str) -> dict[str, str]:
     return found
 
 
+def card_of(weights: Path) -> dict:
+    """What the model card beside a weights file says, {} where there is none; raises UserError where it is damaged."""
+    path = weights.with_suffix('.json')
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError('no JSON object')
+    except (OSError, ValueError) as error:
+        raise UserError(f'model card {path} is damaged: {error}; remove it, or make the weights anew') from None
+    return found
+
+
 def check_made_for(token: Path, found: dict[str, str], trained_on: str, normalisation_hash: str) -> None:
     """Whether a token's metadata name this `vla_hash`; raises UserError, with a line of its own for other units."""
     for what, key, used in (
@@ -75,6 +89,6 @@ def check(vla: Path, token: Path) -> None:
     found = metadata(token, 'rl_token')
     for path, kind in ((vla, 'vla'), (token, 'rl_token')):
         card = path.with_suffix('.json')
-        if card.is_file() and json.loads(card.read_text()).get('sha256') != file_hash(path):
+        if card.is_file() and card_of(path).get('sha256') != file_hash(path):
             raise UserError(f'{path} is not the file of its model card {card.name}: damaged or replaced; {MAKE[kind]}')
     check_made_for(token, found, vla_hash(vla), normalisation.read(vla).hash)

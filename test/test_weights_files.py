@@ -53,3 +53,10 @@ def test_one_flipped_bit_is_found_by_the_model_card(pair: tuple[Path, Path]) -> 
     data[-1] ^= 1
     token.write_bytes(data)
     assert 'not the file of its model card rl_token.json' in said(vla, token)
+
+
+@pytest.mark.parametrize('content', [b'{', b'', b'[]', b'"word"', b'\xff'])
+def test_a_damaged_model_card_is_named(pair: tuple[Path, Path], content: bytes) -> None:
+    vla, token = pair
+    vla.with_suffix('.json').write_bytes(content)
+    assert f'model card {vla.with_suffix(".json")} is damaged' in said(vla, token)

@@ -9,6 +9,7 @@ from rich.console import Console
 import typer
 
 from rlt_ros.errors import UserError
+from rlt_ros.paths import check_writable
 
 Run = Annotated[Path, typer.Argument(metavar='RUN', help='run folder, or its name in runs/')]
 
@@ -62,6 +63,8 @@ def report(
 ) -> None:
     """Write summary.json and plots of runs and print their numbers."""
     folders = [find(run) for run in runs]
+    if page is not None:
+        check_writable(page)
     for folder in folders:
         if as_json:
             from rlt_ros.report.summary import summarise

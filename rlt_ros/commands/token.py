@@ -10,6 +10,7 @@ from rich.table import Table
 import typer
 
 from rlt_ros.errors import UserError
+from rlt_ros.paths import check_writable
 
 Weights = Annotated[Path | None, typer.Option(help="weights file; default: the robot's own")]
 
@@ -48,6 +49,7 @@ def report(
     profile, its_task, method = (config.load(*pair) for pair in (
         (config.RobotProfile, robot), (config.Task, task), (config.Method, 'rlt')))  # fmt: skip
     paths = vla or path_of('vla', profile.name), token or path_of('rl_token', profile.name)
+    check_writable(out / 'report.json')
     found = run(profile, its_task, method, *paths, dataset, episodes, seed)
     try:
         files = write_plots(found, out)

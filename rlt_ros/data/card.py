@@ -4,11 +4,30 @@ import json
 import os
 from pathlib import Path
 import platform
+from typing import TYPE_CHECKING
 
 import matplotlib
 
+from rlt_ros.errors import UserError
+from rlt_ros.weights_files import card_of, path_of
+
+if TYPE_CHECKING:
+    from rlt_ros.token.train import TokenTraining
+    from rlt_ros.vla.train import VlaTraining
+
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt  # noqa: E402
+
+
+def command(
+    what: str, datasets: list[Path], robot: str, plan: 'VlaTraining | TokenTraining', vla: Path | None = None
+) -> str:  # fmt: skip
+    """The command line that trains this. vla: what it starts from, told where it is not the robot's own."""
+    source = '' if vla is None or vla.resolve() == path_of('vla', robot).resolve() else f' --vla {vla}'
+    return (
+        f'./rlt train {what} {" ".join(f"--dataset {folder}" for folder in datasets)} --robot {robot}{source} '
+        f'--steps {plan.steps} --batch {plan.batch} --every {plan.every} --seed {plan.seed}'
+    )
 
 
 def machine() -> dict[str, object]:
@@ -24,12 +43,14 @@ def machine() -> dict[str, object]:
 
 def write(weights: Path, facts: dict) -> None:
     """Merge facts into the card beside a weights file and draw its curve, if it has one."""
-    path = weights.with_suffix('.json')
-    card = json.loads(path.read_text()) if path.is_file() else {}
+    try:
+        card = card_of(weights)
+    except UserError:
+        card = {}  # a damaged one: of what, nobody knows
     if card.get('sha256') != facts.get('sha256', card.get('sha256')):
         card = {}  # a card of other weights
     card |= facts
-    path.write_text(json.dumps(card, indent=1, default=float) + '\n')
+    weights.with_suffix('.json').write_text(json.dumps(card, indent=1, default=float) + '\n')
     if curve := card.get('curve'):
         _draw(weights.with_suffix('.png'), weights.stem, curve)
     weights.with_suffix('.md').write_text(_markdown(weights.name, card))
@@ -54,7 +75,7 @@ def _markdown(name: str, card: dict) -> str:
     for key, value in card.items():
         parts = value if isinstance(value, list) else [value]
         if key == 'curve':
-            lines.append(f'![curve]({Path(name).stem}.png)')
+            lines += [f'![curve]({Path(name).stem}.png)', '']
         elif parts and all(isinstance(part, dict) for part in parts):
             for part in parts:
                 lines += [f'**{key}**', ''] + [f'- {k}: {_short(v)}' for k, v in part.items()] + ['']

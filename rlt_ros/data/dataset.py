@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 import json
 from pathlib import Path
+import shutil
 
 import cv2
 import numpy as np
@@ -16,9 +17,11 @@ import pyarrow.parquet as pq
 
 from rlt_ros.config import RobotProfile
 from rlt_ros.errors import UserError
+from rlt_ros.paths import check_writable
 
 DATA = 'data/chunk-000/file-{:03d}.parquet'
 EPISODES = 'meta/episodes/chunk-000/file-{:03d}.parquet'
+INFO = 'meta/info.json'
 EPISODES_PER_FILE = 20
 MAKE = 'make one with: rlt collect --task TASK --out'
 SCALARS = {
@@ -53,16 +56,25 @@ def decode(data: bytes) -> np.ndarray:
 
 def is_dataset(folder: Path) -> bool:
     """Whether a whole data set is there: its metadata is written last."""
-    return (folder / 'meta' / 'info.json').is_file()
+    return (folder / INFO).is_file()
 
 
 class Writer:
-    """Appends episodes; `close()` writes the metadata."""
+    """Appends episodes; `close()` writes the metadata and gives the folder its name.
+
+    Until then it is called <folder>.part, so that an interrupted recording is never taken for a data set, and nothing
+    of it gets into the next one.
+    """
 
     def __init__(self, folder: Path, profile: RobotProfile):
-        if is_dataset(folder):
-            raise UserError(f'{folder} already holds a data set; choose another folder or remove it')
+        """Raises UserError where the folder is there already or cannot be written."""
+        if folder.exists():
+            held = 'already holds a data set' if is_dataset(folder) else 'is there already, and holds no whole data set'
+            raise UserError(f'{folder} {held}; choose another folder or remove it')
         self.folder, self.profile = folder, profile
+        self._unfinished = folder.with_name(f'{folder.name}.part')
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+        check_writable(self._unfinished / INFO)
         self._rows: list[dict] = []
         self._episodes: list[dict] = []
         self._tasks: dict[str, int] = {}
@@ -113,7 +125,7 @@ class Writer:
             self._rows, self._files = [], self._files + 1
 
     def _write(self, name: str, table: pa.Table) -> None:
-        path = self.folder / name
+        path = self._unfinished / name
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path)
 
@@ -159,7 +171,8 @@ class Writer:
             'video_path': None,
             'features': features,
         }
-        (self.folder / 'meta' / 'info.json').write_text(json.dumps(info, indent=1))
+        (self._unfinished / INFO).write_text(json.dumps(info, indent=1))
+        self._unfinished.rename(self.folder)
 
 
 def lengths(folder: Path) -> list[int]:
@@ -175,21 +188,23 @@ def read(folder: Path, every: int = 1) -> Iterator[Episode]:
 
     every: pictures of every so manieth row alone are decoded, which is what takes time; all else has T rows.
     """
-    path = folder / 'meta' / 'info.json'
     if not is_dataset(folder):
-        raise UserError(f'{folder} holds no data set (no meta/info.json); {MAKE} {folder}')
+        raise UserError(f'{folder} holds no data set (no {INFO}); {MAKE} {folder}')
     try:
-        info = json.loads(path.read_text())
+        info = json.loads((folder / INFO).read_text())
         cameras = [key for key in info['features'] if key.startswith('observation.images.')]
         width = info['features']['observation.state']['shape'][0]
-        total, count = info['total_episodes'], 0
         tasks = {row['task_index']: row['task'] for row in pq.read_table(folder / 'meta/tasks.parquet').to_pylist()}
-        for file in sorted((folder / 'data').rglob('*.parquet')):
+        files = sorted((folder / 'data').rglob('*.parquet'))
+        # before any is read: files of another recording among them are noticed in time
+        count, total = sum(_episodes_in(file) for file in files), info['total_episodes']
+        if count != total:
+            raise ValueError(f'{count} episodes where {INFO} says {total}')
+        for file in files:
             table = pq.read_table(file)
             numbers = table['episode_index'].to_numpy()
             for number in np.unique(numbers):
                 rows = table.filter(numbers == number)
-                count += 1
                 column = lambda name, rows=rows: np.array(rows[name].to_pylist(), np.float32)  # noqa: E731
                 some = np.arange(0, len(rows), every)
                 pictures = [[decode(cell['bytes']) for cell in rows[key].take(some).to_pylist()] for key in cameras]
@@ -205,8 +220,10 @@ def read(folder: Path, every: int = 1) -> Iterator[Episode]:
                     instruction=tasks[rows['task_index'][0].as_py()],
                     success=any(rows['next.success'].to_pylist()),
                 )
-        if count != total:
-            raise ValueError(f'{count} episodes where meta/info.json says {total}')
     except (KeyError, ValueError, TypeError, pa.ArrowException, OSError, cv2.error) as error:
         reason = ' '.join(str(error).split())[:200]
         raise UserError(f'{folder} is damaged or of another format: {type(error).__name__}: {reason}') from None
+
+
+def _episodes_in(file: Path) -> int:
+    return len(pq.read_table(file, columns=['episode_index'])['episode_index'].unique())

@@ -65,7 +65,8 @@ def collect(
 ) -> dict[str, float]:
     """Write `episodes` successful demonstrations; those that fail are left out, as people leave them out.
 
-    worlds: one for each, as it is when the demonstration begins.
+    worlds: one for each, as it is when the demonstration begins. Raises UserError where the folder is there already or
+    cannot be written.
     """
     random = np.random.default_rng([seed, 1])
     writer, steps, failed = Writer(folder, profile), [], 0

@@ -6,7 +6,6 @@ its failures, tell whether it parts attempts that go in from those that jam: the
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-import shutil
 
 import numpy as np
 
@@ -69,15 +68,9 @@ def rollout(runner: LockStep) -> Episode:
 
 
 def record(folder: Path, profile: RobotProfile, episodes: Iterator[Episode], count: int, report: Callable) -> None:
-    """Write the first `count` episodes as a data set; `report(done)` after each.
-
-    The folder takes its name when it is whole, so that an interrupted recording is never taken for a data set.
-    """
-    unfinished = folder.with_name(folder.name + '.part')
-    shutil.rmtree(unfinished, ignore_errors=True)
-    writer = Writer(unfinished, profile)
+    """Write the first `count` episodes as a data set; `report(done)` after each. Raises UserError, as `Writer`."""
+    writer = Writer(folder, profile)
     for done in range(1, count + 1):
         writer.add(next(episodes))
         report(done)
     writer.close()
-    unfinished.rename(folder)

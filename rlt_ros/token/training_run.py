@@ -11,6 +11,7 @@ import torch
 from rlt_ros.config import RobotProfile
 from rlt_ros.data import card
 from rlt_ros.data.progress import progress
+from rlt_ros.paths import check_writable
 from rlt_ros.token import weights
 from rlt_ros.token.gaps import gaps
 from rlt_ros.token.probe import offset_probe, principal_components
@@ -26,15 +27,18 @@ from rlt_ros.weights_files import file_hash, vla_hash
 def run(
     profile: RobotProfile, datasets: list[Path], vla: Path, out: Path, out_vla: Path | None, plan: TokenTraining,
     threads: int,
-) -> dict:  # fmt: skip
-    """Train, save, probe and write the card; returns the card's new facts.
+) -> None:  # fmt: skip
+    """Train, probe, save and write the card.
 
     out_vla: where the fine-tuned VLA goes, to which the token then belongs; given if and only if plan.alpha > 0.
+    Raises UserError where a file cannot be read or written or the data sets do not do, before anything is trained.
     """
+    network, unit = vla_weights.load(vla, profile)
+    before, trained_on = file_hash(vla), vla_hash(vla)
+    for path in (out, out_vla or out):
+        check_writable(path)
     torch.set_num_threads(threads)
     started = time.monotonic()
-    network, unit = vla_weights.load(vla, profile)
-    trained_on = vla_hash(vla)
     with progress() as bars:
         bar = bars.add_task('reading demonstrations', total=1, note='')
         # of the critical phase alone: there the actor-critic acts
@@ -49,25 +53,17 @@ def run(
 
         tuning = None if out_vla is None else Tuning(network, unit, examples)
         model, curve = train(prefix, examples, plan, report, tuning)
-        tuned = ''
         if out_vla is not None:
-            tuned_sha256 = vla_weights.save(out_vla, network, unit, profile.name, examples.instructions)
-            trained_on = vla_hash(out_vla)
             prefix = embed(bars, network, unit, examples)
-            tuned = f' --vla {vla} --alpha {plan.alpha:g} --out-vla {out_vla}'
         kept, held_out = (np.flatnonzero(mask) for mask in (~examples.held_out, examples.held_out))
         standardise(model, prefix[kept])
-        sha256 = weights.save(out, model, trained_on, unit.hash)
         with torch.no_grad():
             z = torch.cat([model(part.float()) for part in prefix.split(256)])
     facts = {
-        'sha256': sha256,
-        'vla hash': trained_on,
         'normalisation sha256': unit.hash,
-        'command': f'./rlt train token {" ".join(f"--dataset {d}" for d in datasets)} --robot {profile.name} '
-        f'--steps {plan.steps} --batch {plan.batch} --every {plan.every} --seed {plan.seed} '
-        f'--context-dropout {plan.context_dropout:g} '
-        f'--goal-weight {plan.goal_weight:g}{tuned}',
+        'command': card.command('token', datasets, profile.name, plan, vla)
+        + f' --context-dropout {plan.context_dropout:g} --goal-weight {plan.goal_weight:g}'
+        + ('' if out_vla is None else f' --alpha {plan.alpha:g} --out-vla {out_vla}'),
         'plan': asdict(plan),
         'data': {'episodes': int(examples.episode.max()) + 1, 'observations': len(prefix)},
         'parameters': sum(p.numel() for p in model.parameters()),
@@ -80,12 +76,17 @@ def run(
         ),
         'curve': curve,
     }
-    card.write(out, facts)
     if out_vla is not None:
-        origin = {'sha256': tuned_sha256, 'fine-tuned from sha256': file_hash(vla), 'token sha256': sha256}
+        tuned = vla_weights.save(out_vla, network, unit, profile.name, examples.instructions)
         names = ('command', 'plan', 'data', 'machine', 'seconds')
-        card.write(out_vla, origin | {name: facts[name] for name in names})
-    return facts
+        card.write(
+            out_vla, {'sha256': tuned, 'fine-tuned from sha256': before} | {name: facts[name] for name in names}
+        )
+        trained_on = vla_hash(out_vla)
+    sha256 = weights.save(out, model, trained_on, unit.hash)
+    card.write(out, {'sha256': sha256, 'vla hash': trained_on} | facts)
+    if out_vla is not None:
+        card.write(out_vla, {'sha256': tuned, 'token sha256': sha256})
 
 
 def embed(bars: Progress, vla: BuiltinVla, unit: Normalisation, examples: Examples) -> torch.Tensor:

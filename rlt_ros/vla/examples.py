@@ -92,13 +92,23 @@ def goal_rows(episode: Episode, kinematics: Kinematics) -> np.ndarray:
     return goals
 
 
+def check_different(folders: list[Path]) -> None:
+    """Raises UserError for a data set given twice: what is held out of one is trained on in the other."""
+    places = [folder.resolve() for folder in folders]
+    for folder, place in zip(folders, places, strict=True):
+        if places.count(place) > 1:
+            raise UserError(f'data set {folder} is given {places.count(place)} times; allowed: once')
+
+
 def load_examples(
     folders: list[Path], profile: RobotProfile, horizon: int, every: int = 1, approach: bool = True
 ) -> Examples:  # fmt: skip
-    """Every so manieth observation of data sets; raises UserError when one is of a robot of another shape.
+    """Every so manieth observation of data sets, but those where the person strays; episodes without any do not count.
 
-    approach: also those before the critical phase.
+    approach: also those before the critical phase. Raises UserError when a data set is given twice or is of a robot of
+    another shape, or when there are too few episodes.
     """
+    check_different(folders)
     kinematics = Kinematics(profile)
     feel = Proprioception(kinematics, home(profile))
     names = ('words', 'features', 'deltas', 'known', 'goal', 'tip', 'critical', 'episode')
@@ -108,18 +118,20 @@ def load_examples(
     images, used = np.empty((most, len(profile.cameras), *[profile.image_size] * 2, 3), np.uint8), 0
     instructions: list[str] = []
     episodes = ((folder, episode) for folder in folders for episode in read(folder, every))
-    for number, (folder, episode) in enumerate(episodes):
+    for folder, episode in episodes:
         shape = (episode.images.shape[1], episode.images.shape[2], episode.position.shape[1])
         if shape != (len(profile.cameras), profile.image_size, profile.action_dim):
             raise UserError(
                 f'{folder} was recorded with (cameras, image size, joints) = {shape}, which is not robot {profile.name}'
             )
-        if episode.instruction not in instructions:
-            instructions.append(episode.instruction)
         critical = episode.critical[::every]
         features, deltas, known, goal = from_episode(episode, kinematics, feel, horizon, every)
         kept = (critical | approach) & known[:, 0]
         length = int(kept.sum())
+        if not length:
+            continue
+        if episode.instruction not in instructions:
+            instructions.append(episode.instruction)
         images[used : used + length] = episode.images[kept]
         used += length
         columns['words'].append(np.tile(tokenize(episode.instruction), (length, 1)))
@@ -129,9 +141,9 @@ def load_examples(
         columns['goal'].append(goal[kept])
         columns['tip'].append(episode.tip_in_socket[::every][kept])
         columns['critical'].append(critical[kept])
-        columns['episode'].append(np.full(length, number))
-    if len(columns['episode']) < HELD_OUT:
-        where = ', '.join(map(str, folders))
-        raise UserError(f'{where}: {len(columns["episode"])} episodes; at least {HELD_OUT} are needed')
+        columns['episode'].append(np.full(length, len(columns['episode'])))
+    if (count := len(columns['episode'])) < HELD_OUT:
+        where, phase = ', '.join(map(str, folders)), 'any phase' if approach else 'the critical phase'
+        raise UserError(f'{where}: {count} episodes with observations of {phase}; at least {HELD_OUT} are needed')
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     return Examples(images=images[:used], tip_in_socket=joined.pop('tip'), instructions=instructions, **joined)

@@ -1,7 +1,6 @@
 """`rlt train vla` and `rlt train approach`: demonstrations to weights and model card."""
 
 from dataclasses import asdict
-import json
 from pathlib import Path
 import time
 
@@ -12,15 +11,18 @@ from rlt_ros.bench.lockstep import LockStep, throughput
 from rlt_ros.config import Method, RobotProfile, Task
 from rlt_ros.data import card
 from rlt_ros.data.progress import progress
+from rlt_ros.errors import UserError
+from rlt_ros.paths import check_writable
 from rlt_ros.token.probe import offset_probe, principal_components
 from rlt_ros.token.train import prefixes
 from rlt_ros.vla import weights
 from rlt_ros.vla.approach_training import OUTLINE_EVERY, turns
 from rlt_ros.vla.approach_training import train as train_approach
 from rlt_ros.vla.backends import open_backend
-from rlt_ros.vla.examples import load_examples
+from rlt_ros.vla.examples import Examples, load_examples
 from rlt_ros.vla.model import VlaSizes
 from rlt_ros.vla.train import VlaTraining, train
+from rlt_ros.weights_files import card_of
 
 WAY = 'trainings of the way to the critical phase'  # each goes on from the one before
 PROBE_EVERY = 4  # observations: neighbours look alike
@@ -31,8 +33,12 @@ EVALUATION_SEED = [0, 5]  # starts that no demonstration was recorded from
 def run(
     profile: RobotProfile, tasks: list[Task], method: Method, datasets: list[Path], out: Path, plan: VlaTraining,
     threads: int,
-) -> dict:  # fmt: skip
-    """Train, save, probe and write the card; returns the card's new facts."""
+) -> None:  # fmt: skip
+    """Train, probe, save and write the card; then evaluate, which goes there too.
+
+    Raises UserError where `out` cannot be written or the data sets do not do, before anything is trained.
+    """
+    check_writable(out)
     torch.set_num_threads(threads)
     started = time.monotonic()
     with progress() as bars:
@@ -45,15 +51,12 @@ def run(
             bars.update(bar, completed=step, note=f'flow {point["flow"]:.3f}, goal {point["goal"]:.3f}')
 
         model, unit, curve = train(profile, examples, plan, report)
-        sha256 = weights.save(out, model, unit, profile.name, examples.instructions)
         some = examples.thinned(PROBE_EVERY)
         bar = bars.add_task('probing the prefix', total=len(some.images), note='')
         prefix = prefixes(model, unit, some, lambda done, _: bars.update(bar, completed=done))
         probe = offset_probe(principal_components(prefix, np.flatnonzero(~some.held_out)), some)
     facts = {
-        'sha256': sha256,
-        'command': f'./rlt train vla {" ".join(f"--dataset {d}" for d in datasets)} --robot {profile.name} '
-        f'--steps {plan.steps} --batch {plan.batch} --every {plan.every} --seed {plan.seed}',
+        'command': card.command('vla', datasets, profile.name, plan),
         'plan': asdict(plan),
         'data': {
             'episodes': int(examples.episode.max()) + 1, 'observations': len(examples.images),
@@ -63,24 +66,30 @@ def run(
         'machine': card.machine() | {'threads': threads},
         'seconds': time.monotonic() - started,
         'offset probe of the prefix, 64 principal components (mm, x and y, held-out episodes)': probe,
-        **{key: value for task in tasks for key, value in evaluated(profile, task, method, out).items()},
         'curve': curve,
     }  # fmt: skip
-    card.write(out, facts)
-    return facts
+    sha256 = weights.save(out, model, unit, profile.name, examples.instructions)
+    card.write(out, {'sha256': sha256} | facts)
+    add_evaluations(profile, tasks, method, out, sha256)
 
 
 def run_approach(
     profile: RobotProfile, tasks: list[Task], method: Method, datasets: list[Path], vla: Path, out: Path,
     plan: VlaTraining, threads: int,
-) -> dict:  # fmt: skip
-    """Train a VLA's way to the critical phase, save, and add to its card; returns the card's new facts."""
+) -> None:  # fmt: skip
+    """Train a VLA's way to the critical phase, save, and add to its card; then evaluate, which goes there too.
+
+    Raises UserError where a file cannot be read or written or the data sets do not do, before anything is trained.
+    """
+    model, unit = weights.load(vla, profile)
+    before = {name: value for name, value in card_of(vla).items() if not of_a_full_task(name)}
+    check_writable(out)
     torch.set_num_threads(threads)
     started = time.monotonic()
-    model, unit = weights.load(vla, profile)
     with progress() as bars:
         bar = bars.add_task('reading demonstrations', total=1, note='')
         examples = load_examples(datasets, profile, model.sizes.horizon, plan.every)
+        check_approach(examples, datasets)
         bars.update(bar, advance=1, note=f'{len(examples.images)} observations')
         bar = bars.add_task('what the VLA sees', total=-(-len(examples.images) // OUTLINE_EVERY), note='')
         turn = turns(model, unit, examples, lambda done, _: bars.update(bar, completed=done))
@@ -90,21 +99,37 @@ def run_approach(
             bars.update(bar, completed=step, note=f'flow {point["flow"]:.3f}, goal {point["goal"]:.3f}')
 
         curve = train_approach(model, unit, examples, turn, plan, report)
-    path = vla.with_suffix('.json')
-    before = json.loads(path.read_text()) if path.is_file() else {}
-    facts = before | {
-        'sha256': weights.save(out, model, unit, profile.name, weights.instructions(vla)),
-        WAY: before.get(WAY, []) + [{
-            'command': f'./rlt train approach {" ".join(f"--dataset {d}" for d in datasets)} --robot {profile.name} '
-            f'--steps {plan.steps} --batch {plan.batch} --every {plan.every} --seed {plan.seed}',
-            'observations': len(examples.images), 'seconds': time.monotonic() - started,
-            'parameters': sum(p.numel() for p in model.approach.parameters()),
-            **{name: value for name, value in curve[-1].items() if name.startswith('held_out_')},
-        }],
-        **{key: value for task in tasks for key, value in evaluated(profile, task, method, out).items()},
+    training = {
+        'command': card.command('approach', datasets, profile.name, plan, vla),
+        'observations': len(examples.images), 'seconds': time.monotonic() - started,
+        'parameters': sum(p.numel() for p in model.approach.parameters()),
+        **{name: value for name, value in curve[-1].items() if name.startswith('held_out_')},
     }  # fmt: skip
-    card.write(out, facts)
-    return facts
+    sha256 = weights.save(out, model, unit, profile.name, weights.instructions(vla))
+    card.write(out, before | {'sha256': sha256, WAY: before.get(WAY, []) + [training]})
+    add_evaluations(profile, tasks, method, out, sha256)
+
+
+def check_approach(examples: Examples, datasets: list[Path]) -> None:
+    """Raises UserError where there is nothing to learn the approach from, or nothing held out to judge it by."""
+    for kind, mask in (('training', ~examples.held_out), ('held-out', examples.held_out)):
+        if examples.critical[mask].all():
+            where = ', '.join(map(str, datasets))
+            raise UserError(
+                f'{where}: no observation of the approach, the way to the critical phase, in {kind} episodes; '
+                'full tasks have some: rlt collect --task ethernet_full'
+            )
+
+
+def of_a_full_task(name: str) -> bool:
+    """Whether an entry of a card is of `evaluated` on a full task, which does not hold for another approach."""
+    return f' in lock-step, {EVALUATION_EPISODES["full"]} episodes' in name
+
+
+def add_evaluations(profile: RobotProfile, tasks: list[Task], method: Method, out: Path, sha256: str) -> None:
+    """Add what a VLA does in each task to its card, task by task: episodes take minutes, and may be interrupted."""
+    for task in tasks:
+        card.write(out, {'sha256': sha256} | evaluated(profile, task, method, out))
 
 
 def evaluated(profile: RobotProfile, task: Task, method: Method, path: Path) -> dict:

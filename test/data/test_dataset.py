@@ -90,6 +90,37 @@ def test_layout_is_that_of_lerobot_3(folder: Path) -> None:
     assert tasks == {0: 'plug in number 0', 1: 'plug in number 1'}
 
 
+def test_of_an_interrupted_recording_nothing_gets_into_the_next(tmp_path: Path) -> None:
+    folder, interrupted = tmp_path / 'set', Writer(tmp_path / 'set', ROBOT)
+    for number in range(COUNT):  # one file is on disk by then
+        interrupted.add(episode(number))
+    assert not folder.exists()
+    writer = Writer(folder, ROBOT)
+    writer.add(episode(5))
+    writer.close()
+    (one,) = read(folder)
+    np.testing.assert_array_equal(one.position, episode(5).position)
+    assert [path.name for path in tmp_path.iterdir()] == ['set']
+
+
+def test_what_is_there_is_not_written_into(tmp_path: Path) -> None:
+    (tmp_path / 'set').mkdir()
+    (tmp_path / 'file').touch()
+    for name in ('set', 'file', '.'):
+        with pytest.raises(UserError, match='is there already, and holds no whole data set') as error:
+            Writer(tmp_path / name, ROBOT)
+        assert str(tmp_path / name) in str(error.value)
+    with pytest.raises(UserError, match='file/set.*cannot be written'):
+        Writer(tmp_path / 'file' / 'set', ROBOT)
+
+
+def test_a_file_of_another_recording_among_the_data_is_noticed_before_any_episode_is_read(folder: Path) -> None:
+    second = folder / 'data/chunk-000/file-001.parquet'
+    second.with_name('file-002.parquet').write_bytes(second.read_bytes())
+    with pytest.raises(UserError, match='24 episodes where meta/info.json says 22'):
+        next(read(folder))
+
+
 def refused(folder: Path, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         list(read(folder))

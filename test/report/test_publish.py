@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import made_up_run
+import pytest
 
+from rlt_ros import cli
 from rlt_ros.report.plots import write_plots
 from rlt_ros.report.publish import publish
 from rlt_ros.report.summary import summarise
@@ -21,3 +23,14 @@ def test_page_has_the_numbers_and_pictures_of_every_run(tmp_path: Path) -> None:
     assert sum(line.startswith('| second |') for line in page.splitlines()) == 1  # nothing online yet: no row for it
     assert (tmp_path / 'docs' / 'images' / 'first-learning_curve.png').stat().st_size > 10_000
     assert '(images/first-learning_curve.png)' in page
+
+
+@pytest.mark.parametrize('page', ['status.json/page.md', '.'])
+def test_a_page_that_could_not_be_written_is_refused_before_anything_is_drawn(
+    tmp_path: Path, page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    folder = made_up_run.write(tmp_path / 'run')
+    monkeypatch.chdir(folder)
+    assert cli.main(['report', '.', '--page', page]) == 2
+    assert capsys.readouterr().err.startswith(f'rlt: {page} cannot be written: ')
+    assert not (folder / 'summary.json').exists()

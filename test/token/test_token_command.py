@@ -92,7 +92,7 @@ def test_the_exit_code_is_0_for_a_token_that_passes(rlt: Rlt, monkeypatch: pytes
         (['--dataset', 'nowhere'], 'nowhere holds no data set'),
         (['--token', 'none'], 'none does not exist'),
         (['--robot', 'bimanual'], 'robot bimanual has'),
-        (['--out', 'vla/report'], 'vla/report cannot be written'),
+        (['--out', 'vla/report'], 'vla/report/report.json cannot be written'),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(rlt: Rlt, words: list[str], said: str) -> None:
@@ -108,6 +108,7 @@ def test_train_token_takes_its_options_and_tells_of_them(rlt: Rlt, folder: Path)
     card = json.loads((folder / 'own.json').read_text())
     assert (card['plan']['context_dropout'], card['plan']['goal_weight'], card['plan']['alpha']) == (0.5, 0.0, 0.0)
     assert '--context-dropout 0.5 --goal-weight 0' in card['command'] and '--alpha' not in card['command']
+    assert '--vla vla --steps' in card['command'], "it is not the robot's own"
     assert file_hash(folder / 'vla') == before
     weights_files.check(folder / 'vla', folder / 'own.safetensors')
 
@@ -122,10 +123,35 @@ def test_train_token_with_alpha_writes_a_pair_of_a_new_vla_and_its_token(rlt: Rl
     old = metadata(folder / 'token', 'rl_token')
     assert about['vla_hash'] == vla_hash(vla) and about['normalisation_hash'] == old['normalisation_hash']
     card = json.loads(vla.with_suffix('.json').read_text())
+    assert card['token sha256'] == file_hash(token)
     assert card['fine-tuned from sha256'] == file_hash(folder / 'vla') and card['sha256'] == file_hash(vla)
     assert '--alpha 0.5 --out-vla new_vla.safetensors' in card['command'] and card['plan']['alpha'] == 0.5
     code, out, _ = rlt(*REPORT, '--json', '--vla', vla, '--token', token, '--dataset', TRAIN[5])
     assert code in (0, 1) and json.loads(out)['vla_hash'] == vla_hash(vla)
+
+
+def test_training_that_is_interrupted_in_its_probes_leaves_what_was_there(
+    rlt: Rlt, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*TRAIN, '--out', 'kept.safetensors', '--alpha', 0.5, '--out-vla', 'kept_vla.safetensors')
+    assert rlt(*words)[0] == 0
+    kept = {path: path.read_bytes() for path in folder.glob('kept*')}
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('rlt_ros.token.training_run.offset_probe', interrupted)
+    assert rlt(*words, '--seed', 1)[0] == 130
+    assert {path: path.read_bytes() for path in folder.glob('kept*')} == kept
+    weights_files.check(folder / 'kept_vla.safetensors', folder / 'kept.safetensors')
+
+
+def test_a_report_that_could_not_be_written_is_refused_before_anything_is_recorded(
+    rlt: Rlt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_run, 'run', None)
+    code, _, err = rlt(*REPORT, '--out', 'vla/report')
+    assert code == 2 and err == 'rlt: vla/report/report.json cannot be written: Not a directory\n'
 
 
 @pytest.mark.parametrize(
