@@ -12,6 +12,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 from rlt_ros import graph, run_folder, security
+from rlt_ros.config import Method, RobotProfile, load
 from rlt_ros.vla import timing
 
 
@@ -34,6 +35,9 @@ def start(context) -> list:
     line = security.check(namespace, [spec.name for spec in graph.nodes(values)], {**graph.ENVIRONMENT, **os.environ})
     if values['run_folder']:
         values = run_folder.as_run(values, run_folder.prepare(values, measure=timing.measure))
+    else:
+        models = load(RobotProfile, str(values['robot'])), load(Method, str(values['method']))
+        run_folder.check(values, graph.nodes(values), *models)
     environment = [SetEnvironmentVariable(name, value)
                    for name, value in graph.ENVIRONMENT.items() if name not in os.environ]
     said = [LogInfo(msg=line)] if line else []

@@ -45,10 +45,8 @@ def prepare(
     values['run_folder'] = str(folder)
     profile, task = robot or load(RobotProfile, str(values['robot'])), load(Task, str(values['task']))
     method = method or load(Method, str(values['method']))
-    check_fit(profile, method)
     specs = graph.nodes(as_run(values, folder))
-    check_parameters(specs, str(values['config'] or 'arguments'))
-    weights = check_weights(specs, profile.name)
+    weights = check(values, specs, profile, method)
     before = _before(folder, values)
     answer = before.get('answer')
     if answer and answer['asked'] == method.delay:
@@ -76,6 +74,15 @@ def prepare(
     except OSError as error:
         raise UserError(f'run folder {folder} cannot be written: {error.strerror}') from None
     return folder
+
+
+def check(
+    values: Mapping[str, graph.Value], specs: list[graph.NodeSpec], profile: RobotProfile, method: Method
+) -> dict[str, str]:  # fmt: skip
+    """All of a graph that can be refused before its nodes start; hashes of its weights. Raises UserError."""
+    check_fit(profile, method)
+    check_parameters(specs, str(values['config'] or 'arguments'))
+    return check_weights(specs, profile.name)
 
 
 def as_run(arguments: Mapping[str, graph.Value], folder: Path) -> dict[str, graph.Value]:

@@ -172,6 +172,14 @@ def nodes_of(actions):
     return [action.options for action in actions if isinstance(action, KINDS['Node'])]
 
 
+def test_launch_refuses_without_a_run_folder_what_it_refuses_with_one(launch_file, tmp_path):
+    method = tmp_path / 'odd.yaml'
+    method.write_text('name: odd\nchunk: 9\n')
+    for folder in ('', str(tmp_path / 'run')):
+        with pytest.raises(UserError, match='chunk'):
+            launched(launch_file, method=str(method), run_folder=folder)
+
+
 def test_launch_declares_the_arguments_of_the_graph(launch_file):
     declared, _ = launched(launch_file)
     assert [a.words[0] for a in declared] == [a.name for a in graph.ARGUMENTS]
@@ -181,7 +189,7 @@ def test_launch_declares_the_arguments_of_the_graph(launch_file):
 
 
 @pytest.mark.parametrize('given', [
-    {}, {'simulate': 'false', 'namespace': 'left_robot', 'seed': '3', 'minutes': '5', 'record': 'true', 'robot': '7'}])
+    {}, {'simulate': 'false', 'namespace': 'left_robot', 'seed': '3', 'minutes': '5', 'record': 'true', 'task': '7'}])
 def test_launch_starts_what_the_supervisor_starts(launch_file, given, tmp_path):
     arguments = {a.name: a.parse(given[a.name]) for a in graph.ARGUMENTS if a.name in given}
     specs = graph.nodes(arguments)
