@@ -163,6 +163,6 @@ def test_an_approach_begins_the_critical_phase_or_is_given_up_in_time():
     assert not full.hands_over(1e6) and full.limit('approach') == 30.0 and full.limit('critical') == 12.0
     timed = full.model_copy(update={'handover_after': 2.0, 'approach_limit': None})
     assert not timed.hands_over(1.9) and timed.hands_over(2.0) and timed.limit('approach') == math.inf
-    assert full.alone() == load(Task, 'screw').model_copy(update={'name': 'screw_full'})
+    assert full.alone() == load(Task, 'screw').model_copy(update={'name': 'screw_full', 'bc_factor': full.bc_factor})
     with pytest.raises(UserError, match='handover_after and approach_limit are both null'):
         load(Task, 'screw_full', approach_limit=None)
