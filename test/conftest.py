@@ -1,11 +1,9 @@
 """Keeps the ROS traffic of the tests apart: from other machines, from other test runs, and from each other."""
 
-from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import cycle
 import os
-from pathlib import Path
-import re
 import sys
 
 import domain_coordinator
@@ -20,23 +18,17 @@ os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ.setdefault('MUJOCO_GL', 'egl')
 
 
-KEPT = 60  # domains of the last tests: there are a hundred, and more tests
-_domains: deque[tuple[int, ExitStack]] = deque()
+_domains = ExitStack()
+# Those whose ports are not among the ones that Linux gives to anybody; more than tests that need one.
+_numbers = cycle([*range(1, 101), *range(215, 233)])
 
 
 def fresh_domain() -> int:
-    """A ROS domain that none of the last tests has used: what a killed node leaves must not meet the next test."""
-    if len(_domains) == KEPT:
-        oldest, held = _domains.popleft()
-        held.close()
-        for file in Path('/dev/shm').glob('*fastdds_port*'):
-            port = int(re.search(r'port(\d+)', file.name)[1])
-            if 0 <= port - 7400 - 250 * oldest < 250:
-                file.unlink(missing_ok=True)
-    held = ExitStack()
-    domain = held.enter_context(domain_coordinator.domain_id())
-    _domains.append((domain, held))
-    return domain
+    """A ROS domain that no other test uses.
+
+    Kept until the process ends: what a killed node leaves in shared memory must not meet the next test.
+    """
+    return _domains.enter_context(domain_coordinator.domain_id(lambda: next(_numbers)))
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +41,7 @@ def _denormal_numbers() -> Iterator[None]:
 
 @pytest.fixture
 def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A ROS domain (1 to 100) for one test, see `fresh_domain`; set for this process and those it starts."""
+    """A ROS domain of a test's own; set for this process and those it starts."""
     domain = fresh_domain()
     monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
     yield domain
