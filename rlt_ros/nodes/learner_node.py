@@ -175,16 +175,16 @@ class LearnerNode(Node):
         learner = self.learner
         if learner is None:
             return
-        started = time.monotonic()
+        started, before = time.monotonic(), learner.agent.updates
         while learner.budget > 0 and time.monotonic() - started < SLICE:
             learner.update()
-        self.busy += time.monotonic() - started
-        now = time.monotonic()
+        now, worked = time.monotonic(), learner.agent.updates != before
+        self.busy += now - started if worked else 0.0
         news = learner.agent.updates != self.published_updates
         if news and learner.ready and now - self.published_at > self.method.publish_period and self.encoder_hash:
             self.publish_policy()
             self.published_at, self.published_updates = now, learner.agent.updates
-        if self.checkpoint is not None and now - self.checkpoint_at > CHECKPOINT_PERIOD:
+        if worked and self.checkpoint is not None and now - self.checkpoint_at > CHECKPOINT_PERIOD:
             if not learner.check():
                 self.save()
             self.checkpoint_at = now
