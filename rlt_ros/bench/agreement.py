@@ -33,9 +33,18 @@ class Plan:
     episodes: int
     seed: int
     robot: str
-    task: str
+    task: str  # '': the run's own, without one ethernet
     method: str
     run: Path | None  # whose actor drives; None: the frozen VLA
+
+    @property
+    def config(self) -> dict:
+        """The run's, {} without one."""
+        return {} if self.run is None else read_object(self.run / 'config.yaml')
+
+    @property
+    def its_task(self) -> str:
+        return self.task or (self.config.get('arguments') or {}).get('task') or 'ethernet'
 
     @property
     def mode(self) -> str:
@@ -50,7 +59,7 @@ class Plan:
         changes = {'noise': 0.0, 'warmup_episodes': 0, 'evaluation_episodes': 0 if self.run else self.episodes}
         if self.run is None:
             return load(Method, self.method, **changes)
-        given = read_object(self.run / 'config.yaml').get('method') or {}
+        given = self.config.get('method') or {}
         return validate(Method, given | changes, f'{self.run / "config.yaml"}: method')
 
 
@@ -63,14 +72,14 @@ def measure(plan: Plan, report: Callable[[int, str], None]) -> dict:
         raise UserError(f'{plan.actor} does not exist: {plan.run} holds no learned policy')
     here = lockstep(plan, report)
     there, health = live(plan, lambda done: report(plan.episodes + done, 'live'))
-    about = {'policy': str(plan.run or 'vla'), 'seed': plan.seed, 'task': plan.task}
+    about = {'policy': str(plan.run or 'vla'), 'seed': plan.seed, 'task': plan.its_task}
     return compare(here, there) | {'live_health': health} | about
 
 
 def lockstep(plan: Plan, report: Callable[[int, str], None]) -> list[dict]:
     one_core()
     profile = load(RobotProfile, plan.robot)
-    runner = open_lockstep(profile, load(Task, plan.task), plan.chosen(), [plan.seed, STARTS])
+    runner = open_lockstep(profile, load(Task, plan.its_task), plan.chosen(), [plan.seed, STARTS])
     if plan.actor is not None:
         runner.use_saved(plan.actor)
     found = []
@@ -83,7 +92,7 @@ def lockstep(plan: Plan, report: Callable[[int, str], None]) -> list[dict]:
 
 def live(plan: Plan, report: Callable[[int], None]) -> tuple[list[dict], dict]:
     """The episodes, and whether the machine kept up."""
-    given = {'robot': plan.robot, 'task': plan.task, 'seed': plan.seed, 'minutes': 1e4, 'joystick': False}
+    given = {'robot': plan.robot, 'task': plan.its_task, 'seed': plan.seed, 'minutes': 1e4, 'joystick': False}
     with prepared(plan.chosen(), **given) as (folder, arguments):
         return asyncio.run(_live(plan, folder, arguments, report))
 

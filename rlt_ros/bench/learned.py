@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlt_ros.bench.lockstep import LockStep, open_lockstep
-from rlt_ros.bench.parts import Parts
+from rlt_ros.bench.parts import RLT, Parts
 from rlt_ros.bench.variations import VARIATIONS
 from rlt_ros.config import Method, RobotProfile, Task, validate
 from rlt_ros.errors import UserError
@@ -37,5 +37,5 @@ def learned(run: Path) -> Learned:
               for model, kind in ((RobotProfile, 'robot'), (Task, 'task'), (Method, 'method'))]  # fmt: skip
     if cell.get('weights'):
         raise UserError(f'{run} was computed with weights of its own: it cannot be driven again')
-    parts = VARIATIONS[cell['variation']].parts if cell else Parts()
+    parts = VARIATIONS[cell['variation']].parts if cell else RLT
     return Learned(run, *models, parts, int((config.get('arguments') or {}).get('seed', 0)))

@@ -18,13 +18,16 @@ def listed(text: str, everything: Iterable[str], kind: str) -> list[str]:
     return found
 
 
+def has_full(task: str) -> bool:
+    return f'{task}_full' in names(Task)
+
+
 def tasks_of(text: str, setting: str) -> tuple[list[str], list[str]]:
     """Tasks that an option names, and those of them that the setting does not have; raises UserError."""
-    there = names(Task)
-    found = listed(text, [name for name in there if not name.endswith('_full')], 'task')
+    found = listed(text, [name for name in names(Task) if not name.endswith('_full')], 'task')
     for name in found:
         load(Task, name)
-    lack = [name for name in found if setting == 'full' and f'{name}_full' not in there]
+    lack = [name for name in found if setting == 'full' and not has_full(name)]
     if len(lack) == len(found):
         raise UserError(f'no full setting for: {", ".join(lack)} (it would be config/tasks/<task>_full.yaml); '
                         '--setting critical is there')  # fmt: skip
@@ -47,7 +50,7 @@ def comparison(
     for task in tasks:
         if load(Task, task).setting == 'full':
             raise UserError(f'task "{task}" is a full one: give the name of its critical phase and --setting full')
-        if setting == 'full' and f'{task}_full' not in names(Task):
+        if setting == 'full' and not has_full(task):
             raise UserError(f'task "{task}" has no full setting (config/tasks/<task>_full.yaml)')
     return [
         Cell('rlt', seed, minutes, episodes, folder / f'{Path(task).stem}-{setting}-{driver}-{seed}', robot=robot,

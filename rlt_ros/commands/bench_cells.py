@@ -184,12 +184,9 @@ def agreement(
     from rlt_ros.data import card
     from rlt_ros.data.progress import progress
     from rlt_ros.report.cells import spread
-    from rlt_ros.report.records import read_object
 
-    folder = None if run is None else find(run)
-    own = '' if folder is None else (read_object(folder / 'config.yaml').get('arguments') or {}).get('task')
-    plan = Plan(episodes, seed, robot, task or own or 'ethernet', method, folder)
-    models = config.load(config.RobotProfile, robot), config.load(config.Task, plan.task), plan.chosen()
+    plan = Plan(episodes, seed, robot, task, method, None if run is None else find(run))
+    models = config.load(config.RobotProfile, robot), config.load(config.Task, plan.its_task), plan.chosen()
     with progress() as bars:
         bar = bars.add_task('episodes', total=2 * episodes, note='')
         found = measure(plan, lambda done, note: bars.update(bar, completed=done, note=note))

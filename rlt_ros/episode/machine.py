@@ -120,13 +120,11 @@ def advance(state: State, event: Event, stamp: int, plan: Plan, policy_ready: bo
     """The state after an event that happened at `stamp` (ns); the same object where the event is ignored."""
     if event == Event.ESTOP:
         stopped = state if state.stopped else replace(state, stopped=True)
-        now = max(stamp, state.since)  # it is meant now, whatever the clock says
-        return advance(stopped, Event.ABORT, now, plan, policy_ready) if state.phase in ACTING else stopped
+        return advance(stopped, Event.ABORT, stamp, plan, policy_ready) if state.phase in ACTING else stopped
     if event == Event.LOST:
         if state.phase not in ACTING:
             return state
-        now = max(stamp, state.since)
-        return replace(advance(state, Event.ABORT, now, plan, policy_ready), last=None)  # not to be relabelled
+        return replace(advance(state, Event.ABORT, stamp, plan, policy_ready), last=None)  # not to be relabelled
     if event == Event.REARM:
         return replace(state, stopped=False) if state.stopped else state
     if event in RELABELS and state.last is not None:
@@ -137,7 +135,7 @@ def advance(state: State, event: Event, stamp: int, plan: Plan, policy_ready: bo
     if phase in (Phase.CRITICAL, Phase.ENDED):
         if event != Event.ABORT and 0 < state.since - stamp < LATE:  # an event of the episode before
             return state
-        stamp = max(stamp, state.since)
+        stamp = max(stamp, state.since)  # it is meant now, whatever the clock says
     new = replace(state, phase=phase, since=stamp, outcome='')
     if phase == Phase.RESET:
         return replace(new, episode=state.episode + 1, mode=mode_of_next(state, plan, policy_ready))

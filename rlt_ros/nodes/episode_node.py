@@ -149,9 +149,13 @@ class EpisodeNode(ManagedNode):
         if self.state is not before and self.state.phase == Phase.ENDED:
             self.get_logger().warning(f'episode {self.state.episode} was left running: aborted')
 
+    def now(self) -> int:
+        """ns, the robot's clock, never before the phase began: somebody may have set it back."""
+        return max(time.time_ns(), self.state.since)
+
     def on_event(self, message: EpisodeEvent) -> None:
         if self.active and message.event in FROM_OPERATOR:
-            stamp, now = stamp_to_ns(message.header.stamp), time.time_ns()
+            stamp, now = stamp_to_ns(message.header.stamp), self.now()
             self.apply(FROM_OPERATOR[message.event], stamp if 0 < stamp < now else now, message.source)
 
     def on_service(self, event: Event, response: Trigger.Response) -> Trigger.Response:
@@ -159,7 +163,7 @@ class EpisodeNode(ManagedNode):
             response.message = f'this node is {self.label}'
             return response
         before = self.state
-        response.message = self.apply(event, max(time.time_ns(), before.since), 'service')  # whatever the clock says
+        response.message = self.apply(event, self.now(), 'service')
         response.success = self.state is not before
         return response
 
@@ -217,8 +221,7 @@ class EpisodeNode(ManagedNode):
             return
         if self.unheard >= self.lost_after:
             self.lose(SILENT)
-        state, in_phase = self.state, time.monotonic() - self.entered
-        now = max(time.time_ns(), state.since)
+        state, now, in_phase = self.state, self.now(), time.monotonic() - self.entered
         if state.phase == Phase.IDLE:
             if why := self.blocked() or self.unrecorded():
                 self.say_waiting(why)

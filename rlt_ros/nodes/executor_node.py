@@ -195,12 +195,12 @@ class ExecutorNode(ManagedNode):
             elif self.core.stopping or self.joints.fault(time.monotonic()):
                 self.pending_episode = message
                 return
-        before = self.core.schedule.episode, self.core.phase
+        left = self.core.schedule.episode, self.core.phase
         try:
             self.core.episode(message.episode, message.phase, message.mode, self.clock.next, self.joints.position)
         except ValueError as error:
             self.pending_episode, self.guard.misplaced = message, str(error)
-        if self.core.acting and (self.core.schedule.episode, self.core.phase) != before:
+        if self.core.acting and (self.core.schedule.episode, self.core.phase) != left:
             self.guard.due = time.monotonic() + self.task.longest(self.core.phase) + OVERDUE
 
     def on_intervention(self, message: Intervention) -> None:

@@ -46,9 +46,9 @@ class Finished:
 class Assembly:
     """Feed it steps, states and endings; `finished(now)` gives what has become complete."""
 
-    def __init__(self, builder: TransitionBuilder, kept: int = 6000):
-        """kept: ticks of episodes that are remembered."""
-        self.builder, self.kept = builder, kept
+    def __init__(self, builder: TransitionBuilder, room: int):
+        """room: ticks of episodes that are remembered."""
+        self.builder, self.room = builder, room
         self.steps: dict[int, tuple[Step, int, str]] = {}  # tick -> step, episode, phase
         self.ticks: Ticks | None = None
         self.episodes: dict[int, Pending] = {}
@@ -64,7 +64,7 @@ class Assembly:
             return
         self.newest_started = max(self.newest_started, episode)
         self.steps[tick] = (step, episode, phase)
-        if len(self.steps) > self.kept:
+        if len(self.steps) > self.room:
             del self.steps[next(iter(self.steps))]
 
     def add_state(self, episode: int, stamp: int, seen: Seen, last: bool) -> None:

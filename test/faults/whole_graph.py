@@ -101,8 +101,14 @@ class Graph:
         self.bench.spin(0.3)
         for messages in self.heard:
             messages.clear()
-        self.press('episode/start')
+        self.bench.until(self.may_start)
+        self.call('episode/start')
         self.bench.until(lambda: self.states and sum(s.source == VLA for s in self.steps) > 20)
+
+    def may_start(self) -> bool:
+        """Whether nothing is wrong with the robot and its observations any more, as was last told."""
+        seen = [status.level for status in self.told('camera_node: observation')]
+        return [status.reason for status in self.statuses][-1:] == ['IDLE'] and seen[-1:] == [DiagnosticStatus.OK]
 
     def end(self) -> None:
         if self.phase() != 'reset':

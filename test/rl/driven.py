@@ -71,7 +71,7 @@ PERIOD = 20_000_000
 
 def assembled(outcome: str, approach: int = 0, **changes: object) -> list[Transition]:
     """An episode of 40 ticks as the learner puts it together from messages; the first ones of the approach."""
-    assembly = Assembly(TransitionBuilder(quiet(**changes), np.ones(1)))
+    assembly = Assembly(TransitionBuilder(quiet(**changes), np.ones(1)), room=6000)
     for tick in range(40):
         phase = 'approach' if tick < approach else 'critical'
         assembly.add_step(tick, tick * PERIOD, PERIOD, 1, phase, Step(np.array([float(tick)]), VLA, 0))

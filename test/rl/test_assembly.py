@@ -21,6 +21,7 @@ START = 1_700_000_000_000_000_000
 METHOD = Method(name='test', chunk=4, delay=2, discount=0.9)
 N, C = 2, 4
 BUILDER = TransitionBuilder(METHOD, np.array([0.5, 2.0]))
+ROOM = 6000
 TICKS = range(100, 130)  # critical from tick 104 on
 END = START + 126 * PERIOD - 3_000_000
 LATER = LABEL_PATIENCE + 1
@@ -77,7 +78,7 @@ def assert_right(
 
 
 def test_a_whole_episode_in_order() -> None:
-    assembly = Assembly(BUILDER)
+    assembly = Assembly(BUILDER, ROOM)
     for message in MESSAGES[:-1]:
         feed(assembly, *message)
         assert not list(assembly.finished(LATER)), 'nothing before the end'
@@ -110,7 +111,7 @@ BUILDERS = {
 def test_any_order_with_doubles_and_losses(
     builder: TransitionBuilder, outcome: str, order: list, doubles: list, lost: set
 ) -> None:
-    assembly, given_out, right = Assembly(builder), 0, expected(builder, outcome)
+    assembly, given_out, right = Assembly(builder, ROOM), 0, expected(builder, outcome)
     for message in [*order, *doubles, None]:
         if message is not None and message not in lost:
             feed(assembly, *message, outcome=outcome)
@@ -128,7 +129,7 @@ def test_any_order_with_doubles_and_losses(
 def test_nothing_is_lost_where_all_comes_before_one_looks(
     builder: TransitionBuilder, outcome: str, order: list, doubles: list
 ) -> None:
-    assembly, right = Assembly(builder), expected(builder, outcome)
+    assembly, right = Assembly(builder, ROOM), expected(builder, outcome)
     for message in [*order, *doubles]:
         feed(assembly, *message, outcome=outcome)
     (finished,) = assembly.finished(0.0)
@@ -140,7 +141,7 @@ def test_nothing_is_lost_where_all_comes_before_one_looks(
 
 
 def test_jitter_around_a_tick_moves_no_observation_to_another() -> None:
-    assembly = Assembly(BUILDER)
+    assembly = Assembly(BUILDER, ROOM)
     for tick in TICKS:
         feed(assembly, 'step', tick)
         if tick % 2 == 0:
@@ -153,7 +154,7 @@ def test_jitter_around_a_tick_moves_no_observation_to_another() -> None:
 
 
 def test_missing_parts_are_waited_for_and_then_given_up() -> None:
-    assembly = Assembly(BUILDER)
+    assembly = Assembly(BUILDER, ROOM)
     for message in MESSAGES:
         if message != ('state', 128):  # the one that says "last"
             feed(assembly, *message)
@@ -177,7 +178,7 @@ def test_of_an_episode_that_is_longer_nothing_is_lost_before_its_label_counts() 
 
 @pytest.mark.parametrize('corrected', ['failure', 'abort', 'success'])
 def test_a_label_can_be_corrected_until_the_next_episode_starts(corrected: str) -> None:
-    assembly = Assembly(BUILDER)
+    assembly = Assembly(BUILDER, ROOM)
     for message in MESSAGES:
         if message[0] != 'next':
             feed(assembly, *message)
@@ -197,7 +198,7 @@ def test_a_label_can_be_corrected_until_the_next_episode_starts(corrected: str) 
 
 @pytest.mark.parametrize('now', [LABEL_PATIENCE + 0.1, np.inf])
 def test_the_last_episode_counts_after_a_while_or_when_nothing_comes_any_more(now: float) -> None:
-    assembly = Assembly(BUILDER)
+    assembly = Assembly(BUILDER, ROOM)
     for message in MESSAGES:
         if message[0] != 'next':
             feed(assembly, *message)
@@ -213,7 +214,7 @@ def test_the_last_episode_counts_after_a_while_or_when_nothing_comes_any_more(no
 @pytest.mark.parametrize('restart', range(104, 126))
 @pytest.mark.parametrize('back', [None, 8, -8], ids=['counts from 0', 'counts ticks again', 'leaves some out'])
 def test_a_restarted_executor_voids_the_log_and_mixes_nothing(restart: int, back: int | None) -> None:
-    assembly, back = Assembly(BUILDER), restart if back is None else back
+    assembly, back = Assembly(BUILDER, ROOM), restart if back is None else back
     new_start = START + 7_000_000  # its ticks fall elsewhere and count from 0
     for kind, tick in sorted([*STEPS, *STATES], key=lambda m: m[1]):
         new = kind == 'step' and tick >= restart
@@ -232,7 +233,7 @@ def test_a_restarted_executor_voids_the_log_and_mixes_nothing(restart: int, back
     ('evaluation', 'success', False), ('online', 'abort', False),
 ])  # fmt: skip
 def test_what_is_stored(mode: str, outcome: str, stored: bool) -> None:
-    assembly = Assembly(BUILDER)
+    assembly = Assembly(BUILDER, ROOM)
     for message in MESSAGES[:-1]:
         feed(assembly, *message)
     assembly.end(7, END, outcome, mode, 0.0)
@@ -257,7 +258,7 @@ def test_live_and_backfilled_features_give_the_same_transitions(tmp_path: Path) 
     def made(batches: list[list[int]]) -> list[Transition]:
         vla = BuiltinBackend(tmp_path / 'vla', ROBOT)  # a process of its own
         token = TokenBackend(tmp_path / 'token', vla.hash, vla.unit.hash)
-        assembly = Assembly(TransitionBuilder(METHOD, vla.unit.scale))
+        assembly = Assembly(TransitionBuilder(METHOD, vla.unit.scale), ROOM)
         for tick, command in commands.items():
             assembly.add_step(tick, START + tick * PERIOD, PERIOD, 7, 'critical', Step(command, ACTOR, 1))
         for stamps in batches:
