@@ -1,14 +1,16 @@
 """The scripted person's way from an empty hand to the part above the socket: a little off, and again if it slips.
 
 Demonstrations have detours: who learns from straight ways alone never sees how to come back to them. They are small
-where the hand is near the way's end, and nobody learns to take them (`Teleoperation.straying`).
+where the hand is near the way's end, and nobody learns to take them (`Teleoperation.straying`). Half of them stay at
+the end's height: where no hand is ever low beside the part, "low enough" is learned as "there". Some first grasps
+go beside the part, and some of these are noticed before the fingers have closed.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from rlt_ros.sim.rack import OPEN
+from rlt_ros.sim.rack import CLOSED, OPEN
 from rlt_ros.sim.world import World, down, yaw_of
 
 AIM_ERROR, YAW_ERROR = 1.0e-3, 0.03  # m, rad: standard deviation of the first grasp
@@ -23,9 +25,11 @@ WAIT = 20  # ticks for the fingers to close
 DETOURS = 3, 8  # of a way, below the second
 FARTHEST = 0.06  # m from the way's end that detours begin; most of them are nearer
 ACROSS, WIDER = 0.004, 0.2  # m: how far they go aside, and by how much of the distance to the end farther
-HIGHER, ASKEW = 2.0, 6.0  # of that: how far up at most, and rad per m
+LEVEL = 0.5  # share of detours that stay at the end's height
+HIGHER, ASKEW = 2.0, 6.0  # of that: how far up the others go at most, and rad per m
 PASSED = 0.5  # of that: so near to a detour's point the hand comes back
-MISSES, MISSED_BY = 0.3, (0.011, 0.016)  # share of first grasps beside the part, m
+MISSES, MISSED_BY = 0.4, (0.004, 0.016)  # share of first grasps beside the part, m
+OUT_OF_REACH = 0.011  # m: nearer than that a person notices in time; farther, every other time
 TREMOR = 4e-5  # m per tick, filtered
 
 
@@ -50,11 +54,12 @@ class Fetching:
         self.part = world.kinematics.slices[world.tool_arm]
         self.grip = world.kinematics.grippers[world.tool_arm]
         self.joints = world.command.copy()
-        self.closed = world.profile.joints[self.grip].home
+        self.closed = world.profile.joints[self.grip].lower  # or until the part stops them
         self.position, rotation = self.arm.tool(self.joints[self.part])
         self.yaw = yaw_of(rotation)
         self.tremor, self.tick, self.tries = np.zeros(3), 0, 0
-        self.open = self.joints[self.grip]
+        self.open = self.closed
+        self.noticed = 0.0  # m of the gripper where a grasp beside the part is noticed
         self.pace = random.uniform(0.85, 1.15)
         if world.holding:
             self._bring()
@@ -102,7 +107,8 @@ class Fetching:
             draw = self.random
             for begin in np.sort(FARTHEST * draw.random(draw.integers(*DETOURS)) ** 2)[::-1]:
                 wide = ACROSS + WIDER * begin
-                aside = np.array([*draw.normal(0, wide, 2), draw.uniform(0, HIGHER * wide)])
+                up = 0.0 if draw.random() < LEVEL else draw.uniform(0, HIGHER * wide)
+                aside = np.array([*draw.normal(0, wide, 2), up])
                 self.detours.append(Detour(goal + aside, yaw + draw.normal(0, ASKEW * wide), begin, PASSED * wide))
 
     def _travel(self, via: np.ndarray) -> bool:
@@ -126,9 +132,11 @@ class Fetching:
             return
         self._next('close')
         if self.astray and self.tries == 0 and self.random.random() < MISSES:
-            way = self.random.uniform(-np.pi, np.pi)
-            self.goal = self.goal + self.random.uniform(*MISSED_BY) * np.array([np.cos(way), np.sin(way), 0])
+            way, far = self.random.uniform(-np.pi, np.pi), self.random.uniform(*MISSED_BY)
+            self.goal = self.goal + far * np.array([np.cos(way), np.sin(way), 0])
             self.missing = True
+            if far < OUT_OF_REACH or self.random.random() < 0.5:
+                self.noticed = self.random.uniform(CLOSED, OPEN)
             self._next('miss')
 
     def _miss(self) -> None:
@@ -137,7 +145,10 @@ class Fetching:
 
     def _close(self) -> None:
         self.open = max(self.closed, self.open - GRIPPING)
-        if self.open == self.closed and self.tick > WAIT + (OPEN - self.closed) / GRIPPING:
+        if self.missing and self.open < self.noticed:
+            self.missing = False
+            self._again()
+        elif self.open == self.closed and self.tick > WAIT + (OPEN - self.closed) / GRIPPING:
             self.missing = False
             self._next('raise')
 
@@ -147,8 +158,11 @@ class Fetching:
         if self.world.holding:
             self._bring()
         else:
-            self.tries += 1
-            self._aim()
+            self._again()
+
+    def _again(self) -> None:
+        self.tries += 1
+        self._aim()
 
     def _bring(self) -> None:
         task, world = self.task, self.world

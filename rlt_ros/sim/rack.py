@@ -3,7 +3,8 @@
 Grasping is decided, not simulated: where the fingers close around the part it is in the hand from then on.
 Their pads are 60 x 18 mm and 40 mm apart: the part has to be between them, its middle no less than 3 mm inside of
 their edges (`REACH`). Parallel fingers centre it between them, the notch in their tips does so across, and a stop along
-them, nearly (`SEATED`). Where the hand opens, the part is lost, and the rack offers the next one.
+them, nearly (`SEATED`). The part stops them at the gripper's home: a hand that closes farther is empty,
+and can feel it. Where the hand opens, the part is lost, and the rack offers the next one.
 """
 
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 PLACE, ACROSS, YAW = (0.12, 0.09), 0.010, 0.15  # m, m, rad: where the rack is, and how far off
 FOOT = 0.03  # m of the part's tip above the table
 START, START_ACROSS, START_YAW = (0.07, 0.05, 0.17), 0.02, 0.1  # m, m, rad: the hand's start
-OPEN, CLOSED, LOST = 0.02, 0.0085, 0.012  # m of the gripper: at the start, around the part, dropped
+OPEN, CLOSED, LOST = 0.02, 0.0085, 0.012  # m of the gripper: at the start, closes around the part, dropped
 REACH, TURN = np.array([0.006, 0.010, 0.006]), 0.2  # m along the hand's axes, rad that a grasp may be off
 SEATED = np.array([0.0, 0.1])  # of how far it was off along the hand's y and z: what remains in the fingers
 
@@ -55,6 +56,8 @@ class Rack:
         self._stock = self._geoms(self._part)
         self._bits = model.geom_contype.copy(), model.geom_conaffinity.copy()
         self._slides = [model.joint(f'held/slide_{axis}') for axis in 'yz']
+        self._gripper = world.profile.arms[-1].gripper
+        self._fingers = [model.joint(f'{self._gripper.name}{side}').id for side in ('', '_mirror')]
         self.yaw, self.holding = 0.0, False
         self._open = True  # the hand, until its fingers have closed around something or nothing
 
@@ -88,6 +91,7 @@ class Rack:
         contype, conaffinity = self._bits
         model.geom_contype[self._hand] = contype[self._hand] * holding
         model.geom_conaffinity[self._hand] = conaffinity[self._hand] * holding
+        model.jnt_range[self._fingers, 0] = self._gripper.home if holding else self._gripper.lower
         if not holding:
             self._shift(np.zeros(2))
 

@@ -66,7 +66,7 @@ def arm_body(profile: RobotProfile, arm: Arm, held: str) -> str:
         xml.append(
             f'<body gravcomp="1" name="{arm.gripper.name}{side}" pos="0.045 0 0">'
             f'<joint name="{arm.gripper.name}{side}" type="slide" axis="0 {sign} 0" damping="20" '
-            f'range="{arm.gripper.lower} {arm.gripper.upper}"/>'
+            f'range="{arm.gripper.lower} {arm.gripper.upper}" solreflimit="0.004 1" solimplimit="0.99 0.999 0.0001"/>'
             f'<geom {finger} pos="0.03 {0.004 * sign} 0"/></body>'
         )
     xml.append(held)

@@ -13,6 +13,7 @@ from rlt_ros.vla.language import tokenize
 from rlt_ros.vla.proprioception import Proprioception
 
 GOAL_UNIT = np.array([0.002, 0.002, 0.01, 0.03])  # m, m, m, rad
+CLOSING = 0.004  # m that a hand has to close by, for a grasp
 APPROACH_UNITS = 5.0  # by so much the units of goals on the way to the critical phase are larger
 HELD_OUT = 10  # every tenth episode is for validation
 
@@ -80,15 +81,16 @@ def from_episode(
 
 def goal_rows(episode: Episode, kinematics: Kinematics) -> np.ndarray:
     """(T,) row whose pose is the goal of each: the last one; on the way to the critical phase, where the hand next
-    opens or closes (half way of what it does in the episode), or where the way ends.
+    closes (half way of what it does in the episode) where it should, or where the way ends.
     """
     goals = np.full(len(episode.position), len(episode.position) - 1)
     length = int((~episode.critical).sum())
     if length:
         opening = episode.position[:length, kinematics.grippers[-1]]
-        is_open = opening > (opening.max() + opening.min()) / 2
-        changes = np.append(np.flatnonzero(np.diff(is_open)), length - 1)
-        goals[:length] = changes[np.searchsorted(changes, np.arange(length))]
+        is_open = opening > max((opening.max() + opening.min()) / 2, opening.min() + CLOSING / 2)
+        closes = is_open[:-1] & ~is_open[1:] & ~episode.straying[: length - 1]
+        goals_there = np.append(np.flatnonzero(closes), length - 1)
+        goals[:length] = goals_there[np.searchsorted(goals_there, np.arange(length))]
     return goals
 
 

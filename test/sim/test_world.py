@@ -203,6 +203,31 @@ def test_the_part_is_seated_in_the_hand_where_it_was_grasped_and_lost_when_the_h
     assert not world.holding and np.abs(world.in_hand).max() == 0
 
 
+@pytest.mark.parametrize(('across', 'opening'), [(0.0, 0.006), (0.012, 0.002)])
+def test_the_part_stops_the_fingers_and_an_empty_hand_closes_farther(across: float, opening: float) -> None:
+    world = World(load(RobotProfile, 'bimanual'), load(Task, 'ethernet_full'), 4)
+    grip = world.kinematics.grippers[-1]
+    world.place(world.rack.part + [across, 0, 0], world.rack.yaw, 0.02)
+    command = world.position.copy()
+
+    def close() -> None:
+        for _ in range(100):
+            command[grip] = max(0.002, command[grip] - 0.0002)
+            world.step(command, DT)
+
+    close()
+    assert world.holding == (across == 0.0)
+    assert world.position[grip] == pytest.approx(opening, abs=3e-4)
+    command[grip] = 0.02
+    for _ in range(30):
+        world.step(command, DT)
+    assert not world.holding
+    world.place(world.rack.part + [0.012, 0, 0], world.rack.yaw, 0.02)
+    command = world.position.copy()
+    close()
+    assert world.position[grip] == pytest.approx(0.002, abs=3e-4), 'it is empty again'
+
+
 def test_closed_fingers_that_pass_the_part_do_not_grasp_it() -> None:
     world = World(load(RobotProfile, 'bimanual'), load(Task, 'charger_full'), 4)
     grasp(world, 0.01, 0.006)

@@ -96,6 +96,19 @@ def test_on_the_way_to_the_critical_phase_the_goal_is_the_next_grasp() -> None:
     np.testing.assert_allclose(goal[6, :3], (points[8] - points[6]) / GOAL_UNIT[:3], rtol=1e-4)
     still = replace(episode, position=np.tile(HOME, (t, 1)))
     assert goal_rows(still, kinematics).tolist() == [5] * 6 + [8] * 3, 'a hand that does neither'
+    trembling = replace(still, position=still.position + 1e-4 * (np.arange(t) % 2)[:, None])
+    assert goal_rows(trembling, kinematics).tolist() == [5] * 6 + [8] * 3, 'nor is trembling a grasp'
+
+
+def test_a_grasp_beside_the_part_is_nobodys_goal() -> None:
+    """Where the person misses on purpose, and opens again: what they were on the way to is the grasp that follows."""
+    t, kinematics = 9, Kinematics(ROBOT)
+    position = np.tile(HOME, (t, 1))
+    position[:, -1] = [0.02, 0.02, 0.002, 0.02, 0.02, 0.006, 0.006, 0.006, 0.006]
+    straying, zero = (np.arange(t) == 1) | (np.arange(t) == 2), np.zeros((t, D))
+    episode = Episode(np.zeros((t, 1, 96, 96, 3), np.uint8), position, zero, position, zero[:, None].repeat(2, 1),
+                      np.zeros((t, 3)), np.arange(t) >= 7, straying, 'plug it in', True)  # fmt: skip
+    assert goal_rows(episode, kinematics).tolist() == [4, 4, 4, 4, 4, 6, 6, 8, 8]
 
 
 def test_nothing_is_learned_of_where_the_person_strays(tmp_path: Path) -> None:
