@@ -64,6 +64,10 @@ class Arm(Strict):
     joints: list[Joint] = Field(min_length=1)
     tool_position: Vector3 = Field(description='m, tool centre point in the last joint frame; x points out of the hand')
     gripper: Joint
+    squeeze: float = Field(
+        default=0.0, ge=0, le=0.05, description='m that an episode begins with its gripper commanded to close beyond '
+        'where it is measured: a position-controlled one would let go of what it squeezes'
+    )  # fmt: skip
 
 
 class SimulatedMount(Strict):

@@ -31,11 +31,13 @@ class SafetyFilter:
         self.max_lag = profile.max_lag
         self.low, self.high = np.array(profile.workspace_low), np.array(profile.workspace_high)
         self.kinematics = Kinematics(profile)
+        self.squeeze = np.zeros(len(joints))
+        self.squeeze[self.kinematics.grippers] = [arm.squeeze for arm in profile.arms]
         self.command = np.clip(np.zeros(len(joints)), self.lower, self.upper)
         self.velocity = np.zeros(len(joints))
 
     def restart(self, position: np.ndarray) -> None:
-        """Begin from where the robot stands.
+        """Begin from where the robot stands, its grippers squeezing what they are closed around.
 
         Raises ValueError unless position is (D,), finite, and at most max_lag outside of the limits.
         """
@@ -45,7 +47,7 @@ class SafetyFilter:
         beyond = np.maximum(self.lower - position, position - self.upper)
         if beyond.max() > self.max_lag:
             raise ValueError(f'{self.names[np.argmax(beyond)]} stands {beyond.max():.3g} outside of its limits')
-        self.command = position.copy()
+        self.command = np.maximum(position - self.squeeze, np.minimum(position, self.lower))
         self.velocity = np.zeros_like(self.command)
 
     def __call__(self, target: np.ndarray, measured: np.ndarray) -> tuple[np.ndarray, int]:

@@ -145,6 +145,16 @@ def test_each_reason_has_its_flag() -> None:
     assert flags(0.004, robot=walled) == WORKSPACE
 
 
+def test_a_gripper_keeps_hold_of_what_it_squeezes_when_an_episode_begins() -> None:
+    arm = ROBOT.arms[0].model_copy(update={'squeeze': 0.003})
+    safety, part = SafetyFilter(ROBOT.model_copy(update={'arms': [arm]})), HOME.copy()
+    for measured, commanded in ((0.006, 0.003), (0.004, 0.002), (0.0015, 0.0015)):  # never beyond its limit of 2 mm
+        part[-1] = measured
+        safety.restart(part)
+        command = safety(safety.command, part)[0]
+        np.testing.assert_allclose(command, [*HOME[:-1], commanded], atol=1e-12)
+
+
 def test_a_robot_that_starts_outside_its_box_may_come_in_and_never_goes_further_out() -> None:
     tool = SafetyFilter(ROBOT).kinematics.tool_positions(HOME)[0]
     above = ROBOT.model_copy(update={'workspace_low': [-9, -9, tool[2] + 0.01]})  # 1 cm too low
