@@ -1,7 +1,7 @@
 """The scripted person's way from an empty hand to the part above the socket: a little off, and again if it slips.
 
 Demonstrations have detours: who learns from straight ways alone never sees how to come back to them. They are small
-where the hand is near the way's end, and nobody learns to take them (`Teleoperation.straying`). Half of them stay at
+where the hand is near the way's end, and nobody learns to take them (`Teleoperation.straying`). Half of them stay near
 the end's height: where no hand is ever low beside the part, "low enough" is learned as "there". Some first grasps
 go beside the part, and some of these are noticed before the fingers have closed.
 """
@@ -25,8 +25,8 @@ WAIT = 20  # ticks for the fingers to close
 DETOURS = 3, 8  # of a way, below the second
 FARTHEST = 0.06  # m from the way's end that detours begin; most of them are nearer
 ACROSS, WIDER = 0.004, 0.2  # m: how far they go aside, and by how much of the distance to the end farther
-LEVEL = 0.5  # share of detours that stay at the end's height
-HIGHER, ASKEW = 2.0, 6.0  # of that: how far up the others go at most, and rad per m
+LEVEL = 0.5  # share of detours that stay near the end's height
+UP_OR_DOWN, HIGHER, ASKEW = 1.0, 2.0, 6.0  # of that: how far these go up or down, and the others up, at most; rad per m
 PASSED = 0.5  # of that: so near to a detour's point the hand comes back
 MISSES, MISSED_BY = 0.4, (0.004, 0.016)  # share of first grasps beside the part, m
 OUT_OF_REACH = 0.011  # m: nearer than that a person notices in time; farther, every other time
@@ -107,7 +107,8 @@ class Fetching:
             draw = self.random
             for begin in np.sort(FARTHEST * draw.random(draw.integers(*DETOURS)) ** 2)[::-1]:
                 wide = ACROSS + WIDER * begin
-                up = 0.0 if draw.random() < LEVEL else draw.uniform(0, HIGHER * wide)
+                low, high = (-UP_OR_DOWN, UP_OR_DOWN) if draw.random() < LEVEL else (0.0, HIGHER)
+                up = draw.uniform(low * wide, high * wide)
                 aside = np.array([*draw.normal(0, wide, 2), up])
                 self.detours.append(Detour(goal + aside, yaw + draw.normal(0, ASKEW * wide), begin, PASSED * wide))
 
