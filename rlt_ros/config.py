@@ -56,7 +56,7 @@ class Joint(Strict):
 
 
 class Arm(Strict):
-    """Six revolute joints and a gripper."""
+    """Revolute joints in series and a gripper; the simulator knows arms of six joints alone."""
 
     name: str
     base_position: Vector3 = Field(description='m, world frame')
@@ -90,11 +90,19 @@ class Camera(Strict):
     """One camera: a ROS topic, or a source that OpenCV opens."""
 
     name: str
-    topic: str = Field(description='Image topic; a topic that ends in /compressed carries CompressedImage')
+    topic: str = Field(
+        default='', description='Image topic; one that ends in /compressed carries CompressedImage; "": see source'
+    )
     source: str = Field(
-        default='', description='"" reads the topic; /dev/video0, rtsp://..., or a video file is opened'
+        default='', description='"" reads the topic; /dev/video0, rtsp://..., or a video file is opened in its place'
     )
     mount: SimulatedMount
+
+    @model_validator(mode='after')
+    def _sees(self) -> 'Camera':
+        if not self.topic and not self.source:
+            raise ValueError(f'{self.name}: a topic or a source must be given')
+        return self
 
 
 class RobotProfile(Strict):
@@ -103,7 +111,9 @@ class RobotProfile(Strict):
     name: str
     arms: list[Arm] = Field(min_length=1)
     cameras: list[Camera] = Field(min_length=1)
-    image_size: int = Field(default=96, ge=32, le=512, description='px, square, as the VLA sees it')
+    image_size: int = Field(
+        default=96, ge=32, le=512, multiple_of=16, description='px, square, as the VLA sees it: in tokens of 16 px'
+    )
     control_rate: float = Field(default=50.0, ge=1, le=1000, description='Hz, of commands')
     observation_rate: float = Field(default=25.0, ge=1, le=200, description='Hz, of observations')
     max_skew: float = Field(default=0.02, gt=0, description='s, between the parts of an observation')

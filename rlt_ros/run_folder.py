@@ -118,8 +118,8 @@ def _before(folder: Path, values: Mapping[str, graph.Value]) -> dict:
         raise UserError(f'run folder {folder} cannot be read: {error.strerror}') from None
     if not values['resume']:
         if used:
-            raise UserError(f'run folder {folder} exists already: --resume goes on with it, '
-                            'another --name (or --run-folder) begins a new one')
+            raise UserError(f'run folder {folder} exists already: --resume (launch: resume:=true) goes on with it, '
+                            'another --name or --run-folder (launch: run_folder:=...) begins a new one')
         return {}
     try:
         before = yaml.safe_load((folder / 'config.yaml').read_text())

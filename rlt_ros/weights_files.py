@@ -10,7 +10,10 @@ from rlt_ros.errors import UserError
 from rlt_ros.paths import share
 from rlt_ros.vla import normalisation
 
-MAKE = {'vla': 'rlt train vla', 'rl_token': 'rlt train token'}
+MAKE = {
+    'vla': 'rlt train vla (for another robot than bimanual with --robot, --dataset and --no-evaluation)',
+    'rl_token': 'rlt train token (for another robot than bimanual with --robot and --dataset)',
+}
 
 
 def path_of(kind: str, robot: str, given: str = '') -> Path:

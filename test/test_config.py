@@ -113,6 +113,29 @@ def test_a_robot_that_cannot_be_is_refused(tmp_path: Path, change: Callable[[dic
     assert says in message and len(message.splitlines()) == 1
 
 
+@pytest.mark.parametrize(('changes', 'says'), [
+    ({'topic': ''}, 'right_wrist: a topic or a source must be given'),
+    ({'topic': '', 'source': '/dev/video0'}, ''),
+    ({'source': '/dev/video0'}, ''),
+])  # fmt: skip
+def test_a_camera_has_a_topic_or_a_source(tmp_path: Path, changes: dict, says: str) -> None:
+    robot = shipped('robots', 'single_arm')
+    robot['cameras'][0].update(changes)
+    if says:
+        assert says in refused(tmp_path, RobotProfile, robot)
+        return
+    if not changes.get('topic', 'kept'):
+        del robot['cameras'][0]['topic']
+    path = tmp_path / 'mine.yaml'
+    path.write_text(yaml.safe_dump(robot))
+    assert load(RobotProfile, str(path)).cameras[0].source == '/dev/video0'
+
+
+def test_pictures_are_cut_into_whole_tokens(tmp_path: Path) -> None:
+    robot = shipped('robots', 'single_arm') | {'image_size': 100}
+    assert 'image_size = 100 is not allowed: Input should be a multiple of 16' in refused(tmp_path, RobotProfile, robot)
+
+
 def test_an_axis_may_be_rounded(tmp_path: Path) -> None:
     robot = shipped('robots', 'bimanual')
     first_joint(robot)['axis'] = [0.7071, 0.0, -0.7071]

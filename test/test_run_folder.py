@@ -66,6 +66,13 @@ def test_a_resumed_run_keeps_its_delay_without_measuring(arguments):
         assert set(delays(arguments, folder).values()) == {6}
 
 
+def test_a_used_folder_is_refused_with_what_to_say_to_rlt_and_to_ros2_launch(arguments):
+    prepare(arguments)
+    with pytest.raises(UserError, match='exists already') as error:
+        prepare(arguments)
+    assert all(way in str(error.value) for way in ('--resume', 'resume:=true', '--run-folder', 'run_folder:='))
+
+
 def test_a_method_whose_own_delay_was_changed_since_is_refused(arguments, method):
     prepare(arguments, measure=answers_in(0.1), say=lambda line: None)
     method(delay=4)

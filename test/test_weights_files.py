@@ -37,6 +37,8 @@ def test_the_wrong_file_is_named_with_what_to_do(pair: tuple[Path, Path], tmp_pa
     vla, token = pair
     missing = tmp_path / 'none.safetensors'
     assert f'{missing} does not exist; make it with: rlt train token' in said(vla, missing)
+    assert 'for another robot than bimanual with --robot and --dataset)' in said(vla, missing)
+    assert 'rlt train vla (for another robot than bimanual with --robot, --dataset and --no-' in said(missing, token)
     assert 'is no vla file (kind: rl_token)' in said(token, token)
     other = tmp_path / 'other.safetensors'
     tiny_weights.save_token(other, ROBOT, 'f' * 64)

@@ -84,8 +84,11 @@ def show(found: dict, files: list[Path], console: Console) -> None:
         console.print(str(path), soft_wrap=True, highlight=False)
     for failure in found['failures']:
         console.print(f'fails: {failure}', style='red', soft_wrap=True, highlight=False)
+    for unknown in found['unknown']:
+        console.print(f'unknown: {unknown}', style='yellow', soft_wrap=True, highlight=False)
     if not found['failures']:
-        console.print('passes: the decoder needs the token, and the token sees the offset', style='green')
+        seen = '' if found['unknown'] else ', and the token sees the offset'
+        console.print(f'passes: the decoder needs the token{seen}', style='green')
 
 
 def between(value: float, interval: list[float]) -> str:
@@ -103,10 +106,10 @@ def probe_table(probes: dict) -> Table:
     table.columns[0].no_wrap = True
     for label, *_ in columns:
         table.add_column(label, justify='right', no_wrap=True)
-    for name in probes['offset']:
+    for name in probes['action']:
         cells = []
         for _, probe, metric, axis in columns:
-            one = probes[probe].get(name, {})  # without failures there is nothing to tell outcomes by
+            one = probes[probe].get(name, {})  # some offsets are unknown, and some attempts all end the same way
             values = [part[metric] for part in ((one,) if metric in one else one.values())]
             cells.append('/'.join(f'{value if axis is None else value[axis]:.2f}' for value in values) or '–')
         table.add_row({'chance': 'without looking'}.get(name, name), *cells)

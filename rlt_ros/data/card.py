@@ -42,14 +42,14 @@ def machine() -> dict[str, object]:
 
 
 def write(weights: Path, facts: dict) -> None:
-    """Merge facts into the card beside a weights file and draw its curve, if it has one."""
+    """Merge facts into the card beside a weights file, but empty ones, and draw its curve, if it has one."""
     try:
         card = card_of(weights)
     except UserError:
         card = {}  # a damaged one: of what, nobody knows
     if card.get('sha256') != facts.get('sha256', card.get('sha256')):
         card = {}  # a card of other weights
-    card |= facts
+    card |= {name: value for name, value in facts.items() if value != {}}
     weights.with_suffix('.json').write_text(json.dumps(card, indent=1, default=float) + '\n')
     if curve := card.get('curve'):
         _draw(weights.with_suffix('.png'), weights.stem, curve)

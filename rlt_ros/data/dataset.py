@@ -5,6 +5,7 @@ shape (stride, D), so that nothing of the 50 Hz commands is lost.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 import json
 from pathlib import Path
@@ -22,6 +23,7 @@ from rlt_ros.paths import check_writable
 DATA = 'data/chunk-000/file-{:03d}.parquet'
 EPISODES = 'meta/episodes/chunk-000/file-{:03d}.parquet'
 INFO = 'meta/info.json'
+IMAGES = 'observation.images.'  # and a camera's name
 EPISODES_PER_FILE = 20
 MAKE = 'make one with: rlt collect --task TASK --out'
 SCALARS = {
@@ -101,7 +103,7 @@ class Writer:
                 'next.success': episode.success and t + 1 == length,
             }
             for camera, image in zip(self.profile.cameras, episode.images[t], strict=True):
-                row[f'observation.images.{camera.name}'] = {'bytes': encode(image), 'path': None}
+                row[IMAGES + camera.name] = {'bytes': encode(image), 'path': None}
             self._rows.append(row)
         self._episodes.append(
             {
@@ -131,7 +133,7 @@ class Writer:
 
     def _schema(self) -> pa.Schema:
         vector, image = pa.list_(pa.float32()), pa.struct([('bytes', pa.binary()), ('path', pa.string())])
-        fields = [(f'observation.images.{camera.name}', image) for camera in self.profile.cameras]
+        fields = [(IMAGES + camera.name, image) for camera in self.profile.cameras]
         fields += [(f'observation.{name}', vector) for name in ('state', 'velocity', 'command')]
         fields += [('action', vector), ('privileged.tip_in_socket', vector)]
         fields += [(name, pa.type_for_alias(kind)) for name, kind in SCALARS.items()]
@@ -145,7 +147,7 @@ class Writer:
         profile, size = self.profile, self.profile.image_size
         joints = profile.joint_names
         features = {
-            f'observation.images.{camera.name}': {
+            IMAGES + camera.name: {
                 'dtype': 'image', 'shape': [size, size, 3], 'names': ['height', 'width', 'channels'],
             }
             for camera in profile.cameras
@@ -183,16 +185,54 @@ def lengths(folder: Path) -> list[int]:
         raise UserError(f'{folder} holds no data set (no {EPISODES.format(0)}); {MAKE} {folder}') from None
 
 
+@contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    """What goes wrong in here is a data set that is missing or damaged: a UserError."""
+    if not is_dataset(folder):
+        raise UserError(f'{folder} holds no data set (no {INFO}); {MAKE} {folder}')
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, AttributeError, pa.ArrowException, OSError, cv2.error) as error:
+        reason = ' '.join(str(error).split())[:200]
+        raise UserError(f'{folder} is damaged or of another format: {type(error).__name__}: {reason}') from None
+
+
+def check_robot(folder: Path, profile: RobotProfile) -> None:
+    """Raises UserError unless a data set has the profile's cameras, joints and rates, in the profile's order."""
+    with _whole(folder):
+        info = json.loads((folder / INFO).read_text())
+        features = info['features']
+        cameras = [name for name in features if name.startswith(IMAGES)]
+        found = {
+            'cameras': [name.removeprefix(IMAGES) for name in cameras],
+            'pictures': [features[name]['shape'] for name in cameras],
+            'joints': features['observation.state']['names'],
+            'Hz of observations': info['fps'],
+            'Hz of commands': info['control_rate'],
+            'commands a row': features['action']['shape'][0] / profile.action_dim,
+        }
+    size = profile.image_size
+    wanted = {
+        'cameras': [camera.name for camera in profile.cameras],
+        'pictures': [[size, size, 3]] * len(profile.cameras),
+        'joints': profile.joint_names,
+        'Hz of observations': profile.observation_rate,
+        'Hz of commands': profile.control_rate,
+        'commands a row': profile.stride,
+    }
+    for what, value in wanted.items():
+        if found[what] != value:
+            raise UserError(f'{folder} was recorded with {what} {found[what]}, robot {profile.name} has {value}')
+
+
 def read(folder: Path, every: int = 1) -> Iterator[Episode]:
     """The episodes of a data set in order. Raises UserError for a missing or damaged one.
 
     every: pictures of every so manieth row alone are decoded, which is what takes time; all else has T rows.
     """
-    if not is_dataset(folder):
-        raise UserError(f'{folder} holds no data set (no {INFO}); {MAKE} {folder}')
-    try:
+    with _whole(folder):
         info = json.loads((folder / INFO).read_text())
-        cameras = [key for key in info['features'] if key.startswith('observation.images.')]
+        cameras = [key for key in info['features'] if key.startswith(IMAGES)]
         width = info['features']['observation.state']['shape'][0]
         tasks = {row['task_index']: row['task'] for row in pq.read_table(folder / 'meta/tasks.parquet').to_pylist()}
         files = sorted((folder / 'data').rglob('*.parquet'))
@@ -220,9 +260,6 @@ def read(folder: Path, every: int = 1) -> Iterator[Episode]:
                     instruction=tasks[rows['task_index'][0].as_py()],
                     success=any(rows['next.success'].to_pylist()),
                 )
-    except (KeyError, ValueError, TypeError, pa.ArrowException, OSError, cv2.error) as error:
-        reason = ' '.join(str(error).split())[:200]
-        raise UserError(f'{folder} is damaged or of another format: {type(error).__name__}: {reason}') from None
 
 
 def _episodes_in(file: Path) -> int:

@@ -23,6 +23,7 @@ PERIOD = 0.02  # s
 RESET_RETRY = 2.0  # s after a reset that failed
 RECORDER = 'monitor_node'  # writes the run's episodes; only the first waits for it
 NEEDED = ('observation', 'vla_output', 'rl_state')  # topics without which nothing starts
+DRIVING = (ExecutorStatus.VLA, ExecutorStatus.ACTOR, ExecutorStatus.HUMAN)
 SILENT = 'the executor is silent'
 FROM_OPERATOR = {
     EpisodeEvent.START: Event.START,
@@ -96,6 +97,8 @@ class EpisodeNode(ManagedNode):
         self.entered = time.monotonic()  # the phase
         self.begun = False  # whether it is known what the robot does
         self.unheard = self.lost_after  # calls of the timer since the executor's last word
+        self.driven = False  # whether anybody has driven the robot in this phase
+        self.reset_call = None
         self.set_up_anew()
         self.publisher = self.create_publisher(EpisodeState, 'episode_state', LATCHED)
         self.create_timer(PERIOD, self.on_timer)
@@ -106,8 +109,19 @@ class EpisodeNode(ManagedNode):
             self.apply(Event.LOST, time.time_ns(), 'deactivation')
 
     def set_up_anew(self) -> None:
-        """The next reset is still to be asked for."""
-        self.reset_call, self.reset_asked_at, self.reset_done_at, self.reset_not_before = None, 0.0, None, 0.0
+        """The next reset is still to be asked for; one that is at work does not count, and comes to its end first."""
+        self.reset_done_at, self.reset_not_before = None, 0.0
+        self.reset_call = self.reset_call if self.resetting() else None
+        self.reset_outdated = self.reset_call is not None
+
+    def resetting(self) -> bool:
+        """Whether reset_robot is at work, and may be moving the arm."""
+        return self.reset_call is not None and not self.reset_call.done() and self.reset_client.service_is_ready()
+
+    def settling(self) -> bool:
+        """Whether the scene still has to come to rest after a reset."""
+        done_at = self.reset_done_at
+        return done_at is not None and time.monotonic() - done_at < self.parameters.reset_seconds
 
     def on_learner(self, message: LearnerStatus) -> None:
         self.policy_ready = message.policy_version > 0
@@ -122,6 +136,8 @@ class EpisodeNode(ManagedNode):
         before, self.executor_status, self.unheard = self.executor_status, message, 0
         if not self.active:
             return
+        here = (message.episode, message.phase) == (self.state.episode, self.state.phase)
+        self.driven |= here and message.state in DRIVING
         if not self.begun:
             self.begin(message)
         if before is not None and message.ticks < before.ticks:
@@ -172,6 +188,8 @@ class EpisodeNode(ManagedNode):
         if event == Event.START and (why := self.blocked()):
             self.say_waiting(why)
             return why
+        if event == Event.START and (self.resetting() or self.settling()):
+            return 'the scene is being set up'
         before, new = self.state, advance(self.state, event, stamp, self.plan, self.policy_ready)
         if new is before:
             early = is_too_early(before, event, stamp, self.plan)
@@ -197,6 +215,7 @@ class EpisodeNode(ManagedNode):
         if new.phase in ACTING:
             self.waiting = ''
         if new.phase != before.phase:  # by a clock that nobody sets
+            self.driven = False
             self.entered = time.monotonic() - max(0, time.time_ns() - new.since) * 1e-9
         if new.phase != before.phase and new.phase == Phase.RESET:
             self.set_up_anew()
@@ -242,9 +261,14 @@ class EpisodeNode(ManagedNode):
             self.done = True
 
     def time_up(self, in_phase: float) -> None:
-        """End the episode once it has been in its phase for too long: as of then, however late this is noticed."""
+        """End the episode once it has been in its phase for too long: as of then, however late this is noticed.
+
+        Where nobody has driven in all that time it says nothing of who should have, and is aborted.
+        """
         limit = self.task.limit(self.state.phase)
-        if in_phase >= limit:
+        if in_phase >= limit and not self.driven:
+            self.lose(f'nothing has driven the robot: {self.executor_status.reason}')
+        elif in_phase >= limit:
             self.apply(Event.TIMEOUT, self.state.since + round(limit * 1e9))
 
     def blocked(self) -> str:
@@ -292,13 +316,15 @@ class EpisodeNode(ManagedNode):
             else:
                 self.say_waiting('there is no service reset_robot')
         elif self.reset_done_at is None:
-            if self.reset_call.done():
+            if self.reset_call.done() and self.reset_outdated:
+                self.set_up_anew()
+            elif self.reset_call.done():
                 self.take_reset(self.reset_call.result())
             elif not self.reset_client.service_is_ready():
                 self.retry_reset('the service ended before it answered')
             elif time.monotonic() - self.reset_asked_at >= self.parameters.reset_timeout:
                 self.retry_reset(f'no answer in {self.parameters.reset_timeout:g} s')
-        elif time.monotonic() - self.reset_done_at >= self.parameters.reset_seconds:
+        elif not self.settling():
             self.apply(Event.START, now)
 
     def take_reset(self, answer: Trigger.Response) -> None:
@@ -308,6 +334,7 @@ class EpisodeNode(ManagedNode):
             self.retry_reset(answer.message or 'no reason given')
 
     def retry_reset(self, why: str) -> None:
+        self.reset_call = None
         self.set_up_anew()
         self.reset_not_before = time.monotonic() + RESET_RETRY
         self.waiting = f'reset_robot failed: {why}'

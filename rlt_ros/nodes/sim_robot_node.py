@@ -45,12 +45,14 @@ class SimRobotNode(Node):
         self.reported, self.handed_over = False, self.world.rack is None
         self.joint_publisher = self.create_publisher(JointState, profile.joint_state_topic, RELIABLE(10))
         self.event_publisher = self.create_publisher(EpisodeEvent, 'episode_event', RELIABLE(10))
-        self.image_publishers = [self.create_publisher(Image, camera.topic, SENSOR) for camera in profile.cameras]
+        self.cameras = {i: camera for i, camera in enumerate(profile.cameras) if camera.topic}  # others have a source
+        cameras = self.cameras.values()
+        self.image_publishers = [self.create_publisher(Image, camera.topic, SENSOR) for camera in cameras]
         self.info_publishers = [
             self.create_publisher(CameraInfo, f'{camera.topic.rsplit("/", 1)[0]}/camera_info', SENSOR)
-            for camera in profile.cameras
+            for camera in cameras
         ]
-        self.infos = [camera_info(c.name, profile.image_size, c.mount.field_of_view) for c in profile.cameras]
+        self.infos = [camera_info(c.name, profile.image_size, c.mount.field_of_view) for c in cameras]
         if profile.command_interface == 'joint_trajectory':
             self.create_subscription(JointTrajectory, profile.command_topic, self.on_trajectory, COMMAND)
         else:
@@ -128,12 +130,12 @@ class SimRobotNode(Node):
 
     def publish_images(self, now: int) -> None:
         size = self.profile.image_size
-        images = self.world.images()
+        images = self.world.images()[list(self.cameras)]
         # As little noise as can be, in one row: pictures of a real sensor never repeat. Rendered ones do, over bare
         # table, and would look like those of a camera that is frozen.
         images[:, 0] ^= self.sensor.integers(0, 2, images[:, 0].shape, np.uint8)
         for camera, image, publisher, info, info_publisher in zip(
-            self.profile.cameras, images, self.image_publishers, self.infos, self.info_publishers, strict=True
+            self.cameras.values(), images, self.image_publishers, self.infos, self.info_publishers, strict=True
         ):
             message = Image(height=size, width=size, encoding='rgb8', step=3 * size, data=image.tobytes())
             message.header.stamp = info.header.stamp = ns_to_stamp(now)

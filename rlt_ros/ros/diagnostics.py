@@ -1,4 +1,4 @@
-"""Publishes a node's state on /diagnostics, where rqt_robot_monitor and the monitor look."""
+"""Publishes a node's state on /diagnostics, where rqt_runtime_monitor and the monitor look."""
 
 from collections.abc import Mapping
 

@@ -97,7 +97,9 @@ class Disturber:
                     image.header.stamp.sec += 3600
             return image
 
-        await self.say(Image, self.profile.cameras[-1].topic, SENSOR, make, seconds)
+        topics = [camera.topic for camera in self.profile.cameras if camera.topic]
+        for topic in topics[-1:]:
+            await self.say(Image, topic, SENSOR, make, seconds)
 
     async def second_commander(self, seconds: float = 1.5) -> None:
         """Somebody else who commands the robot, until a person has looked and re-arms it."""

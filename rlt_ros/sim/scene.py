@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from rlt_ros.config import Arm, RobotProfile
+from rlt_ros.errors import UserError
 from rlt_ros.sim.physics import SOFT, Physics
 from rlt_ros.sim.rack import rack_body
 from rlt_ros.sim.tasks.base import SimTask, numbers
@@ -100,7 +101,16 @@ def held_body(task: SimTask, tool_x: float, physics: Physics) -> str:
 
 
 def build(profile: RobotProfile, task: SimTask, physics: Physics = SOFT, full: bool = False) -> str:
-    """The whole cell as MJCF. The last arm of the profile holds the task's part; full: a rack offers one."""
+    """The whole cell as MJCF. The last arm of the profile holds the task's part; full: a rack offers one.
+
+    Raises UserError for an arm whose number of joints it has no motors for.
+    """
+    for arm in profile.arms:
+        if (count := len(arm.joints)) != len(POSITION_GAINS):
+            raise UserError(
+                f'robot {profile.name}: arm {arm.name} has {count} joints, the simulator knows arms of '
+                f'{len(POSITION_GAINS)} alone; others run on the robot itself (simulate:=false)'
+            )
     tool = profile.arms[-1]
     held = held_body(task, tool.tool_position[0], physics)
     arms = '\n'.join(arm_body(profile, arm, held if arm is tool else '') for arm in profile.arms)

@@ -60,7 +60,8 @@ def probes(report: dict) -> Figure:
         found = report['probes'][probe]
         axes.set_title(title, color=INK, fontsize=10)
         if not found:
-            axes.text(0.5, 0.5, 'all attempts end the same way', transform=axes.transAxes, ha='center', color=VLA)
+            why = 'nobody knows the offset' if report['unknown'] else 'all attempts end the same way'
+            axes.text(0.5, 0.5, why, transform=axes.transAxes, ha='center', color=VLA)
             axes.set_axis_off()
             continue
         pick = (lambda value: value) if axis is None else (lambda value, axis=axis: value[axis])
@@ -87,7 +88,7 @@ def probes(report: dict) -> Figure:
         axes.tick_params(axis='x', labelsize=8)
         if metric == 'auc':
             axes.set_ylim(bottom=0.4)
-    handles, names = figure.axes[0].get_legend_handles_labels()
+    handles, names = panels[2].get_legend_handles_labels()  # of the next chunk, which is always known
     corner.legend(handles, names, frameon=False, fontsize=10, loc='center')
     corner.set_axis_off()
     return figure

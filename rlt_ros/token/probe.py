@@ -12,8 +12,8 @@ RIDGE = 10.0
 
 
 def near(examples: Examples) -> np.ndarray:
-    """(T,) bool: observations with the plug's tip close to the mouth."""
-    return np.abs(examples.tip_in_socket[:, 2]) < NEAR
+    """(T,) bool: observations with the plug's tip known (not all zeros) to be close to the mouth."""
+    return examples.tip_in_socket.any(axis=1) & (np.abs(examples.tip_in_socket[:, 2]) < NEAR)
 
 
 @torch.no_grad()
@@ -66,9 +66,14 @@ def offset(examples: Examples) -> torch.Tensor:
 
 
 def offset_probe(features: torch.Tensor, examples: Examples) -> dict[str, list[float]]:
-    """Root mean squared error (x, y) in mm on held-out episodes, of both readings of features (T, F)."""
+    """Root mean squared error (x, y) in mm on held-out episodes, of both readings of features (T, F).
+
+    Empty where nobody knows offsets to learn from or to be scored on.
+    """
     close, target = near(examples), offset(examples)
     fit, check = np.flatnonzero(close & ~examples.held_out), np.flatnonzero(close & examples.held_out)
+    if not len(fit) or not len(check):
+        return {}
     guesses = read(features, target, fit, check)
     errors = {f'{name}_mm': (guess - target[check]).square().mean(0).sqrt() for name, guess in guesses.items()}
     errors['label_mm'] = target[check].std(0)

@@ -9,7 +9,7 @@ from rlt_ros.errors import UserError
 from rlt_ros.token.model import RlToken, TokenSizes
 from rlt_ros.vla.trunk import GOAL_SIZE
 from rlt_ros.vla.weights import read_tensors
-from rlt_ros.weights_files import check_made_for, file_hash
+from rlt_ros.weights_files import MAKE, check_made_for, file_hash
 
 
 def save(path: Path, model: RlToken, vla_hash: str, normalisation_hash: str) -> str:
@@ -36,5 +36,5 @@ def load(path: Path, vla_hash: str, normalisation_hash: str) -> RlToken:
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = ' '.join(str(error).split())[:200]
-        raise UserError(f'{path} does not fit this version: {reason}; make it anew with: rlt train token') from None
+        raise UserError(f'{path} does not fit this version: {reason}; make it anew with: {MAKE["rl_token"]}') from None
     return model.eval().requires_grad_(False)

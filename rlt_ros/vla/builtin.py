@@ -14,7 +14,7 @@ from rlt_ros.vla.examples import home
 from rlt_ros.vla.language import tokenize
 from rlt_ros.vla.normalisation import REFERENCE_LIMIT
 from rlt_ros.vla.proprioception import Proprioception
-from rlt_ros.weights_files import vla_hash
+from rlt_ros.weights_files import MAKE, vla_hash
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class BuiltinBackend:
         if there != here:
             raise UserError(
                 f'{path} was trained with {there[0]} pose features of {there[1]}, robot {profile.name} has {here[0]} '
-                f'of {here[1]}; make it anew with: rlt train vla'
+                f'of {here[1]}; make it anew with: {MAKE["vla"]}'
             )
         self.seed, self._felt = seed, self.feel.of(proprioception)
         self.state_size = self._felt.stop - self._felt.start  # P of the actor-critic

@@ -7,7 +7,7 @@ import numpy as np
 
 from rlt_ros.config import RobotProfile
 from rlt_ros.control.kinematics import Kinematics, rotation_vector
-from rlt_ros.data.dataset import Episode, lengths, read
+from rlt_ros.data.dataset import INFO, Episode, check_robot, lengths, read
 from rlt_ros.errors import UserError
 from rlt_ros.vla.language import tokenize
 from rlt_ros.vla.proprioception import Proprioception
@@ -107,10 +107,12 @@ def load_examples(
 ) -> Examples:  # fmt: skip
     """Every so manieth observation of data sets, but those where the person strays; episodes without any do not count.
 
-    approach: also those before the critical phase. Raises UserError when a data set is given twice or is of a robot of
-    another shape, or when there are too few episodes.
+    approach: also those before the critical phase. Raises UserError when a data set is given twice or is of another
+    robot (see `check_robot`), or when there are too few episodes.
     """
     check_different(folders)
+    for folder in folders:
+        check_robot(folder, profile)
     kinematics = Kinematics(profile)
     feel = Proprioception(kinematics, home(profile))
     names = ('words', 'features', 'deltas', 'known', 'goal', 'tip', 'critical', 'episode')
@@ -121,11 +123,9 @@ def load_examples(
     instructions: list[str] = []
     episodes = ((folder, episode) for folder in folders for episode in read(folder, every))
     for folder, episode in episodes:
-        shape = (episode.images.shape[1], episode.images.shape[2], episode.position.shape[1])
-        if shape != (len(profile.cameras), profile.image_size, profile.action_dim):
-            raise UserError(
-                f'{folder} was recorded with (cameras, image size, joints) = {shape}, which is not robot {profile.name}'
-            )
+        size, shape = profile.image_size, (*episode.images.shape[1:], *episode.action.shape[1:])
+        if shape != (len(profile.cameras), size, size, 3, profile.stride, profile.action_dim):
+            raise UserError(f'{folder} is damaged: its rows are not as {INFO} says')
         critical = episode.critical[::every]
         features, deltas, known, goal = from_episode(episode, kinematics, feel, horizon, every)
         kept = (critical | approach) & known[:, 0]

@@ -60,7 +60,7 @@ def load(path: Path, profile: RobotProfile) -> tuple[BuiltinVla, Normalisation]:
         model.load_state_dict({k.removeprefix('network.'): v for k, v in tensors.items() if k.startswith('network.')})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = ' '.join(str(error).split())[:200]
-        raise UserError(f'{path} does not fit this version: {reason}; make it anew with: rlt train vla') from None
+        raise UserError(f'{path} does not fit this version: {reason}; make it anew with: {MAKE["vla"]}') from None
     wanted = (len(profile.cameras), profile.image_size, profile.action_dim)
     if (sizes.cameras, sizes.image_size, sizes.action_dim) != wanted:
         raise UserError(

@@ -36,7 +36,8 @@ class Rest:
         self.resets, self.stopped = 0, False
         self.state, self.ticks, self.refusal = ExecutorStatus.IDLE, 1000, ''  # None: the executor says nothing
         self.reason = ''
-        self.executing, self.deaf = (0, 'idle'), False  # episode and phase; deaf: a reset is never answered
+        self.executing, self.driving = (0, 'idle'), True  # episode and phase; whether a started episode moves the arm
+        self.deaf, self.answers = False, []  # deaf: a reset is answered once its future in `answers` is, if ever
         node = bench.node
         for kind, topic in ((Observation, 'observation'), (VlaOutput, 'vla_output'), (RlState, 'rl_state')):
             node.create_publisher(kind, topic, RELIABLE(1))
@@ -65,7 +66,8 @@ class Rest:
     async def on_reset(self, request, response):
         self.resets += 1
         if self.deaf:
-            await Future()  # no answer, ever
+            self.answers.append(Future())
+            await self.answers[-1]
         response.success, response.message = not self.refusal, self.refusal
         return response
 
@@ -74,6 +76,8 @@ class Rest:
         if self.state is not None:
             state = ExecutorStatus.ESTOP if self.stopped else self.state
             episode, phase = self.executing
+            if state == ExecutorStatus.IDLE and self.driving and phase in ('approach', 'critical'):
+                state = ExecutorStatus.VLA
             self.status.publish(ExecutorStatus(episode=episode, phase=phase, state=state, ticks=self.ticks,
                                                reason=self.reason))  # fmt: skip
 
@@ -294,6 +298,34 @@ def test_an_answer_to_a_reset_that_got_lost_is_not_waited_for_forever(rest, benc
     assert rest.phase() == 'reset'
     rest.deaf = False
     rest.until('critical', 1)
+
+
+@pytest.mark.parametrize('pressed', [False, True])
+def test_nothing_starts_while_the_reset_moves_the_arm(rest, bench, pressed):
+    """Nor after an E-stop during the reset: what it was doing comes to its end, then the scene is set up anew."""
+    rest.deaf = True
+    rest.start(reset_seconds=0.0)
+    bench.until(lambda: rest.answers)
+    if pressed:
+        for rest.stopped in (True, False):
+            bench.spin(0.3)
+    answer = rest.call('start')
+    assert not answer.success and answer.message == 'the scene is being set up' and rest.resets == 1
+    rest.deaf = False
+    rest.answers[0].set_result(None)
+    rest.until('critical', 1)
+    assert rest.resets == 1 + pressed
+
+
+@pytest.mark.fault('vla-hangs', 'an episode in which nothing drove the robot is aborted: it counts for nobody')
+def test_an_episode_in_which_nothing_drove_the_robot_is_aborted(rest, bench):
+    rest.driving, rest.reason = False, 'IDLE'
+    rest.start(task={'time_limit': 0.3}.items(), reset_seconds=0.0)
+    rest.until('reset', 3)
+    assert rest.ends() == [(1, 'abort'), (2, 'abort')] and rest.states[-1].robot_minutes == 0.0
+    assert 'episode 1 is aborted: nothing has driven the robot: IDLE' in bench.log('episode_node')
+    rest.driving = True
+    bench.until(lambda: rest.ends()[-1][1] == 'timeout')
 
 
 def test_the_reset_waits_until_the_robot_stands(rest, bench):

@@ -74,6 +74,11 @@ def test_only_the_executor_may_command_the_robot_and_only_the_token_node_may_spe
         assert [name for name, rules in policy.items() if ('publish', f'/rlt/{topic}') in rules] == [node]
 
 
+def test_the_joystick_driver_of_ros_may_hear_of_parameters_as_every_node_in_cpp_wants_to(policy) -> None:
+    listeners = [name for name, rules in policy.items() if ('subscribe', '/parameter_events') in rules]
+    assert listeners == [spec.name for spec in graph.NODES if spec.better] == ['joy_node']
+
+
 def test_the_policy_allows_what_the_nodes_do_and_nothing_else(bench: NodeBench, policy, tmp_path: Path) -> None:
     words = ['up', '--headless', '--record', '--run-folder', str(tmp_path / 'run')]
     with open(tmp_path / 'up.log', 'w') as log:
@@ -105,7 +110,8 @@ def test_the_policy_allows_what_the_nodes_do_and_nothing_else(bench: NodeBench, 
 
 
 def optional(name: str, used: Rules) -> Rules:
-    """What lifecycle nodes have, for one that is none."""
+    """What lifecycle nodes have, for one that is none; what every C++ node has, for the one that may be C++."""
     if ('reply', f'/rlt/{name}/get_state') in used:
         return set()
-    return rules_of(ElementTree.parse(FOLDER / 'common' / 'lifecycle.xml').getroot(), '/rlt', name) - used
+    rules = rules_of(ElementTree.parse(FOLDER / 'common' / 'lifecycle.xml').getroot(), '/rlt', name)
+    return (rules | {('subscribe', '/parameter_events')} if name == 'joy_node' else rules) - used

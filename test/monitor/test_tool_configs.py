@@ -1,5 +1,6 @@
 """The files for rviz and rqt can be read and name topics of the default robot."""
 
+import ast
 import json
 
 import yaml
@@ -16,6 +17,7 @@ def test_rviz_shows_markers_and_every_camera_of_the_default_robot():
     assert topics == {'/rlt/markers', *(f'/rlt/{camera.topic}' for camera in cameras)}
 
 
-def test_rqt_perspective_is_json():
+def test_rqt_shows_diagnostics_themselves_and_not_what_an_aggregator_makes_of_them():
     content = json.loads((share() / 'config' / 'rqt' / 'rlt.perspective').read_text())
-    assert 'rqt_robot_monitor' in content['groups']['pluginmanager']['keys']['running-plugins']['repr']
+    plugins = ast.literal_eval(content['groups']['pluginmanager']['keys']['running-plugins']['repr'])
+    assert 'rqt_runtime_monitor/RuntimeMonitor' in plugins and 'rqt_robot_monitor/RobotMonitor' not in plugins

@@ -1,6 +1,7 @@
 """The token's report: notices a blind token, and its intervals, labels and scores are what they say."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tiny_weights
 import torch
 
+from rlt_ros.commands.token import probe_table
 from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.data.dataset import read
 from rlt_ros.token import fresh, labels, probe
@@ -101,6 +103,30 @@ def test_a_token_that_does_not_see_the_offset_fails(trained: tuple) -> None:
     blind = torch.randn(480, 16, generator=torch.Generator().manual_seed(9))
     (failure,) = reported(trained, blind)['failures']
     assert failure.startswith('offset_gain_mm = ') and 'the token is blind' in failure
+
+
+def test_where_nobody_knows_the_offset_the_token_is_not_called_blind(trained: tuple, tmp_path: Path) -> None:
+    model, prefix, examples = trained
+    unknown = replace(examples, tip_in_socket=np.zeros_like(examples.tip_in_socket))
+    report = reported((model, prefix, unknown))
+    assert report['failures'] == [] and report['probes']['offset'] == {} and 'offset_gain_mm' not in report
+    (line,) = report['unknown']
+    assert line.startswith('whether the token sees the offset: no row near the mouth says where the part is')
+    assert reported(trained)['unknown'] == []
+    assert all(path.stat().st_size > 10_000 for path in write_plots(report, tmp_path))
+    table = probe_table(report['probes'])
+    assert table.row_count == len(NAMES) + 1 and set(table.columns[1].cells) == {'–'}
+
+
+def test_rows_of_which_nobody_knows_the_offset_are_left_out_of_its_probe() -> None:
+    prefix, examples = made_up_scene()
+    told = probe.offset_probe(prefix.flatten(1).float(), examples)
+    both = examples.chosen(np.tile(np.arange(480), 2))
+    both.tip_in_socket[480:] = 0.0
+    assert probe.near(both).sum() == 480
+    assert probe.offset_probe(prefix.flatten(1).float().repeat(2, 1), both) == told
+    nobody = replace(examples, tip_in_socket=np.zeros_like(examples.tip_in_socket))
+    assert probe.offset_probe(prefix.flatten(1).float(), nobody) == {}
 
 
 def test_attempts_that_all_end_the_same_way_leave_their_probe_out(trained: tuple, tmp_path: Path) -> None:

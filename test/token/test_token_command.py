@@ -1,6 +1,7 @@
 """`rlt token report` and the options of `rlt train token`, from the command line to files and exit codes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import yaml
 
 from rlt_ros import cli, weights_files
 from rlt_ros.config import RobotProfile, load
+from rlt_ros.data.dataset import Writer, read
 from rlt_ros.token import report_run
 from rlt_ros.weights_files import file_hash, metadata, vla_hash
 
@@ -111,6 +113,23 @@ def test_train_token_takes_its_options_and_tells_of_them(rlt: Rlt, folder: Path)
     assert '--vla vla --steps' in card['command'], "it is not the robot's own"
     assert file_hash(folder / 'vla') == before
     weights_files.check(folder / 'vla', folder / 'own.safetensors')
+
+
+def test_a_data_set_without_offsets_leaves_their_probe_out_of_card_and_verdict(
+    rlt: Rlt, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(folder / 'real', ROBOT)
+    for episode in read(folder / TRAIN[5]):
+        writer.add(replace(episode, tip_in_socket=0 * episode.tip_in_socket))
+    writer.close()
+    words = [word if word != TRAIN[5] else 'real' for word in TRAIN]
+    assert rlt(*words, '--out', 'real.safetensors')[0] == 0
+    assert not any('offset probe' in name for name in json.loads((folder / 'real.json').read_text()))
+    code, out, _ = rlt(*REPORT, '--dataset', 'real')
+    assert code == 1 and 'unknown: whether the token sees the offset' in out and 'blind' not in out
+    monkeypatch.setattr('rlt_ros.token.report.verdict', lambda _: [])
+    code, out, _ = rlt(*REPORT, '--dataset', 'real')
+    assert code == 0 and 'passes: the decoder needs the token\n' in out
 
 
 def test_train_token_with_alpha_writes_a_pair_of_a_new_vla_and_its_token(rlt: Rlt, folder: Path) -> None:

@@ -102,6 +102,7 @@ def test_the_card_tells_of_training_and_evaluation(
     else:
         assert facts['command'].startswith(f'./rlt train vla --dataset {data} --robot single_arm --steps 2 --batch 4')
         assert '![curve](vla.png)\n\n' in page and facts['data']['episodes'] == 10
+        assert not any('offset probe' in name for name in facts), 'nobody knows the offset in this data'
 
 
 def test_a_vla_of_the_robots_own_is_not_named_in_commands(data: Path) -> None:
