@@ -114,7 +114,7 @@ class RobotProfile(Strict):
     image_size: int = Field(
         default=96, ge=32, le=512, multiple_of=16, description='px, square, as the VLA sees it: in tokens of 16 px'
     )
-    control_rate: float = Field(default=50.0, ge=1, le=1000, description='Hz, of commands')
+    control_rate: float = Field(default=50.0, ge=10, le=1000, description='Hz, of commands')
     observation_rate: float = Field(default=25.0, ge=1, le=200, description='Hz, of observations')
     max_skew: float = Field(default=0.02, gt=0, description='s, between the parts of an observation')
     max_age: float = Field(default=0.1, gt=0, description='s, of joint states before the robot holds')
@@ -163,6 +163,12 @@ class RobotProfile(Strict):
                 allowed = ', '.join(['world', *arms])
                 raise ValueError(
                     f'camera {camera.name}: mount.body = {camera.mount.body!r} is not allowed; allowed: {allowed}'
+                )
+        for arm in self.arms:
+            if arm.squeeze > (most := arm.gripper.velocity / self.control_rate) + 1e-9:  # it is commanded at once
+                raise ValueError(
+                    f'arm {arm.name}: squeeze = {arm.squeeze} is not allowed: at most {most:.3g}, '
+                    'what its gripper moves in a tick'
                 )
         for i, (low, high) in enumerate(zip(self.workspace_low, self.workspace_high, strict=True)):
             if low >= high:

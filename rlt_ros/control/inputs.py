@@ -1,8 +1,7 @@
 """What the robot and a person say, and how long it counts.
 
 Freshness is counted from when something was made, in s of a clock that never goes back: from its arrival, less what its
-stamp, ns of wall time, says that it was on its way. All that is to stop the robot by a limit stops it at the last tick
-before that limit.
+stamp, ns of wall time, says that it was on its way. Old joint states stop the robot at the last tick before their limit.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,9 @@ import numpy as np
 
 from rlt_ros.camera.joints import in_order
 
-QUIET = 0.08  # s without a word from the person who has the robot: it brakes, and stands 0.1 s after that word
+# s without a word from the person who has the robot, after which the next tick brakes: at 50 Hz it stands 0.1 s after
+# that word. No less, whatever the rate: keyboards and joysticks speak every 20 to 50 ms.
+QUIET = 0.06
 
 
 def made(stamp: int, wall: int, now: float) -> float:
@@ -68,9 +69,9 @@ class Hand:
     That is: until the same device is heard again, any device takes over, or a person says so (`forget`).
     """
 
-    def __init__(self, size: int, period: float):
-        """size: D; period: s of a tick."""
-        self.size, self.period = size, period
+    def __init__(self, size: int):
+        """size: D."""
+        self.size = size
         self.device = ''
         self._active, self._velocity, self._heard = False, np.zeros(size), -math.inf
 
@@ -105,4 +106,4 @@ class Hand:
         self._active = False
 
     def _silent(self, now: float) -> bool:
-        return now - self._heard > QUIET - self.period
+        return now - self._heard > QUIET

@@ -79,7 +79,7 @@ class ExecutorNode(ManagedNode):
             self.joints = JointStates(profile.joint_names, profile.max_age, self.core.dt)
         except ValueError as error:
             raise UserError(f'robot {profile.name}: {error}') from None
-        self.hand = Hand(profile.action_dim, self.core.dt)
+        self.hand = Hand(profile.action_dim)
         self.guard = Guard(self.joints, self.hand)
         self.guard.estop = self.pressed
         self.lock = threading.Lock()

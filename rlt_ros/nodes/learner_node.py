@@ -107,7 +107,10 @@ class LearnerNode(Node):
                 self.get_logger().error('state dropped: it is of another encoder', throttle_duration_sec=1.0)
                 return
             self.encoder_hash = message.encoder_hash
-        self.assembly.add_state(message.episode, stamp_to_ns(message.header.stamp), seen, message.last)
+        try:
+            self.assembly.add_state(message.episode, stamp_to_ns(message.header.stamp), seen, message.last)
+        except ValueError as error:
+            self.get_logger().error(f'state dropped: {error}', throttle_duration_sec=1.0)
 
     def on_episode(self, message: EpisodeState) -> None:
         if message.phase == 'ended':

@@ -22,6 +22,14 @@ def kept(task: Task, rate: float) -> int:
 
 
 @dataclass
+class Log:
+    """What was executed on one clock of the executor."""
+
+    ticks: Ticks
+    steps: dict[int, tuple[Step, int, str]] = field(default_factory=dict)  # tick -> step, episode, phase
+
+
+@dataclass
 class Pending:
     """What is known of an episode."""
 
@@ -31,6 +39,7 @@ class Pending:
     stamp: int = 0  # ns, of the end
     outcome: str = ''
     mode: str = ''
+    log: Log | None = None  # its own, where the executor's clock began anew after its end
 
 
 @dataclass(frozen=True)
@@ -49,25 +58,34 @@ class Assembly:
     def __init__(self, builder: TransitionBuilder, room: int):
         """room: ticks of episodes that are remembered."""
         self.builder, self.room = builder, room
-        self.steps: dict[int, tuple[Step, int, str]] = {}  # tick -> step, episode, phase
-        self.ticks: Ticks | None = None
+        self.log: Log | None = None
         self.episodes: dict[int, Pending] = {}
         self.newest_built = self.newest_started = 0
 
     def add_step(self, tick: int, due: int, period: int, episode: int, phase: str, step: Step) -> None:
-        """An executed tick; due and period in ns. A clock that starts anew (executor restarted) voids the log."""
+        """An executed tick; due and period in ns. A clock that starts anew (executor restarted) begins another log.
+
+        Episodes that have ended, and wait for their label or for states, keep the one that they are in.
+        """
         ticks = Ticks(due - tick * period, period)
-        if self.ticks is None or abs(ticks.start - self.ticks.start) > period // 2:
-            self.ticks = ticks
-            self.steps.clear()
+        if self.log is None or abs(ticks.start - self.log.ticks.start) > period // 2:
+            for pending in self.episodes.values():
+                if pending.ended_at is not None and pending.log is None:
+                    pending.log = self.log
+            self.log = Log(ticks)
         if phase not in ACTING:
             return
         self.newest_started = max(self.newest_started, episode)
-        self.steps[tick] = (step, episode, phase)
-        if len(self.steps) > self.room:
-            del self.steps[next(iter(self.steps))]
+        steps = self.log.steps
+        steps[tick] = (step, episode, phase)
+        if len(steps) > self.room:
+            del steps[next(iter(steps))]
 
     def add_state(self, episode: int, stamp: int, seen: Seen, last: bool) -> None:
+        """What was seen at `stamp` (ns). Raises ValueError where the reference ends before a chunk does."""
+        method = self.builder.method
+        if len(seen.reference) < (least := method.delay + method.chunk):
+            raise ValueError(f'reference of {len(seen.reference)} steps, at least {least} are needed')
         if episode <= self.newest_built:
             return  # too late, or a duplicate
         pending = self.episodes.setdefault(episode, Pending())
@@ -100,16 +118,17 @@ class Assembly:
             yield Finished(number, pending.mode, pending.outcome, self._build(number, pending))
 
     def _build(self, number: int, pending: Pending) -> list[Transition]:
-        if pending.mode not in STORED_MODES or pending.outcome == 'abort' or not pending.seen or self.ticks is None:
+        log = pending.log or self.log
+        if pending.mode not in STORED_MODES or pending.outcome == 'abort' or not pending.seen or log is None:
             return []
         stamps = np.array(sorted(pending.seen), np.int64)
-        numbers = observation_ticks(stamps, self.ticks)
+        numbers = observation_ticks(stamps, log.ticks)
         seen = {int(tick): pending.seen[int(stamp)] for tick, stamp in zip(numbers, stamps, strict=True)}
-        end = self.ticks.at_or_after(pending.stamp)
+        end = log.ticks.at_or_after(pending.stamp)
         phases = ('approach', 'critical') if self.builder.method.store_approach else ('critical',)
         steps = {
             tick: step
-            for tick, (step, episode, phase) in self.steps.items()
+            for tick, (step, episode, phase) in log.steps.items()
             if episode == number and phase in phases and tick < end
         }
         success = pending.outcome == 'success'

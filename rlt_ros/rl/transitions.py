@@ -3,7 +3,9 @@
 An observation belongs to the first tick that is not earlier than its stamp. The action of a transition is what the
 robot really executed in the C ticks that begin n (the delay) ticks later; the n ticks before are committed and part of
 the state. So any tick log gives transitions at every observation (stride 2), whoever was in control and wherever the
-chunks began. Nothing is guessed: a hole in the log costs the transitions that touch it, and no others.
+chunks began. The next state is seen C ticks later, or one tick beside that: cameras that do not keep the robot's time
+often show it then, and stamps are rounded to ticks anyway. Nothing is guessed: a hole in the log costs the transitions
+that touch it, and no others.
 """
 
 from collections.abc import Iterator
@@ -51,7 +53,7 @@ class Transition:
     reference: np.ndarray
     action: np.ndarray
     reward: float  # sum of gamma^i r_i within the chunk
-    discount: float  # gamma^k, 0 where terminated
+    discount: float  # gamma^(ticks to the next state), 0 where terminated
     next_state: np.ndarray
     next_reference: np.ndarray
     token: int  # Z, how many numbers of the states are z_rl
@@ -97,6 +99,17 @@ class TransitionBuilder:
                     row[:] = (step.command - seen.position) / self.scale
         return reference
 
+    def next_seen(self, tick: int, seen: dict[int, Seen], steps: dict[int, Step]) -> int | None:
+        """The tick of the observation that follows a chunk's, C ticks later or one beside that; None without one.
+
+        The ticks that are committed there must have been executed.
+        """
+        n, after = self.method.delay, tick + self.method.chunk
+        for there in (after, after - 1, after + 1):
+            if there in seen and all(t in steps for t in range(there, there + n)):
+                return there
+        return None
+
     def build(self, seen: dict[int, Seen], steps: dict[int, Step], ending: Ending) -> Iterator[Transition]:
         """Transitions of all observations whose log is complete; keys are ticks."""
         method = self.method
@@ -113,10 +126,9 @@ class TransitionBuilder:
             if terminated:
                 next_tick, next_committed = tick, executed[:n]  # without weight
                 discount, reward = 0.0, method.discount ** (last - first - 1) if ending.success else 0.0
-            elif last == after and tick + c in seen:
-                # the ticks committed at the next observation are the last n of this chunk
-                next_tick, next_committed = tick + c, executed[c:]
-                discount, reward = method.discount**c, 0.0
+            elif last == after and (next_tick := self.next_seen(tick, seen, steps)) is not None:
+                next_committed = [steps[t].command for t in range(next_tick, next_tick + n)]
+                discount, reward = method.discount ** (next_tick - tick), 0.0
             else:
                 continue
             here, chunk = seen[tick], executed[n:]

@@ -13,7 +13,7 @@ CHUNK = 4
 
 def guard(now: float = 10.0) -> Guard:
     """With joint states and a person's hand off the robot."""
-    made = Guard(JointStates(['a'], 0.1, 0.02), Hand(1, 0.02))
+    made = Guard(JointStates(['a'], 0.1, 0.02), Hand(1))
     made.joints.take(['a'], [0.0], WALL, WALL, now)
     return made
 

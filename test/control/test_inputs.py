@@ -87,7 +87,7 @@ SILENT = 'joy fell silent during a takeover'
 
 
 def silent_hand() -> Hand:
-    hand = Hand(2, PERIOD)
+    hand = Hand(2)
     push(hand, [1.0, -1.0], 10.0)
     return hand
 
@@ -102,7 +102,7 @@ def test_silence_holds_the_robot_at_once_and_for_good() -> None:
 
 
 def test_nobody_is_missed_who_let_go_or_never_took_over() -> None:
-    hand = Hand(2, PERIOD)
+    hand = Hand(2)
     assert hand.velocity(0.0) is None and not hand.fault(0.0)
     push(hand, [], 1.0, active=False)
     assert not hand.fault(9.0)
@@ -132,7 +132,7 @@ def test_a_device_that_does_not_have_the_robot_cannot_let_go_of_it() -> None:
 
 @pytest.mark.parametrize('velocity', [[], [1.0], [1.0, 2.0, 3.0], [np.nan, 0.0], [0.0, -np.inf]])
 def test_a_hand_that_cannot_be_understood_rests_on_the_robot(velocity: list[float]) -> None:
-    hand = Hand(2, PERIOD)
+    hand = Hand(2)
     push(hand, [1.0, 1.0], 1.0)
     with pytest.raises(ValueError, match='2 finite numbers'):
         push(hand, velocity, 1.02)
@@ -140,7 +140,7 @@ def test_a_hand_that_cannot_be_understood_rests_on_the_robot(velocity: list[floa
 
 
 def test_a_hand_is_as_old_as_its_message_and_one_that_was_long_under_way_holds_the_robot() -> None:
-    hand = Hand(1, PERIOD)
+    hand = Hand(1)
     push(hand, [1.0], 10.05, stamp=10.0)
     assert hand.velocity(10.05).any() and hand.fault(10.07)
     push(hand, [1.0], 20.0, stamp=15.0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny_weights
 
+from rlt_ros.camera.sync import ObservationSync
 from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.control.chunks import ACTOR, HUMAN
 from rlt_ros.rl.assembly import LABEL_PATIENCE, PATIENCE, Assembly, Finished, kept
@@ -116,7 +117,7 @@ def test_any_order_with_doubles_and_losses(
         if message is not None and message not in lost:
             feed(assembly, *message, outcome=outcome)
         for finished in assembly.finished(0.0 if message else LATER):
-            assert_right(finished, right, frozenset(range(112, 116)) - assembly.steps.keys())
+            assert_right(finished, right, frozenset(range(112, 116)) - assembly.log.steps.keys())
             given_out += 1
     assert given_out <= 1
 
@@ -153,6 +154,56 @@ def test_jitter_around_a_tick_moves_no_observation_to_another() -> None:
     assert_right(finished)
 
 
+@pytest.mark.parametrize('moved', [25_000_000, -7_000_000_000])
+def test_an_ended_episode_that_waits_for_its_label_outlives_a_new_clock(moved: int) -> None:
+    """The executor is taken out and back in, or somebody sets the clock, before the next episode starts."""
+    assembly = Assembly(BUILDER, ROOM)
+    for message in MESSAGES:
+        if message[0] != 'next':
+            feed(assembly, *message)
+    for tick in range(3):
+        assembly.add_step(tick, START + moved + (140 + tick) * PERIOD, PERIOD, 8, 'reset', step(tick))
+    for tick in range(3, 30):
+        assembly.add_step(tick, START + moved + (140 + tick) * PERIOD, PERIOD, 8, 'approach', step(tick))
+    (finished,) = assembly.finished(1.0)
+    assert len(finished.transitions) == len(expected())
+    assert_right(finished)
+
+
+def test_a_state_whose_reference_ends_before_a_chunk_is_refused_and_costs_itself_alone() -> None:
+    assembly = Assembly(BUILDER, ROOM)
+    for message in MESSAGES:
+        feed(assembly, *message)
+    short = seen(112)
+    with pytest.raises(ValueError, match='reference of 5 steps, at least 6 are needed'):
+        assembly.add_state(7, START + 112 * PERIOD, Seen(short.token, short.proprioception, short.reference[:5],
+                                                         short.position), False)  # fmt: skip
+    (finished,) = assembly.finished(1.0)
+    assert len(finished.transitions) == len(expected())
+
+
+@pytest.mark.parametrize('rate', [30, 60])
+def test_a_camera_of_another_rate_loses_hardly_anything(rate: int) -> None:
+    """Thinned to 25 observations a second, with a jitter of 2 ms."""
+    random, seconds, every = np.random.default_rng(0), 9, 40_000_000
+    sync, stamps = ObservationSync(['camera', 'joint_states'], every, 20_000_000, 200_000_000), []
+    looks = [(START + round(i * 1e9 / rate + random.normal(0, 2e6)), 'camera') for i in range(seconds * rate)]
+    joints = [(START + i * 8_000_000, 'joint_states') for i in range(seconds * 125)]
+    for stamp, name in sorted(looks + joints):
+        sync.add(name, stamp, 0, stamp)
+        while assembled := sync.poll(stamp):
+            stamps += [] if assembled.stale else [assembled.stamp]
+    assembly = Assembly(BUILDER, ROOM)
+    for tick in range(seconds * 50):
+        assembly.add_step(tick, START + tick * PERIOD, PERIOD, 7, 'critical', step(tick))
+    for stamp in stamps:
+        assembly.add_state(7, stamp, seen(0), False)
+    assembly.end(7, START + seconds * 50 * PERIOD, 'timeout', 'online', 0.0)
+    (finished,) = assembly.finished(np.inf)
+    possible = sum(stamp + (N + C + 1) * PERIOD < START + seconds * 50 * PERIOD for stamp in stamps)
+    assert len(finished.transitions) > 0.95 * possible
+
+
 def test_missing_parts_are_waited_for_and_then_given_up() -> None:
     assembly = Assembly(BUILDER, ROOM)
     for message in MESSAGES:
@@ -169,7 +220,7 @@ def test_the_log_of_a_long_day_takes_no_more_room_than_that_of_two_minutes() -> 
     assembly, same = Assembly(BUILDER, room), step(0)
     for tick in range(2 * room):
         assembly.add_step(tick, tick * PERIOD, PERIOD, 1, 'critical', same)
-    assert list(assembly.steps) == list(range(room, 2 * room))
+    assert list(assembly.log.steps) == list(range(room, 2 * room))
 
 
 def test_of_an_episode_that_is_longer_nothing_is_lost_before_its_label_counts() -> None:

@@ -110,6 +110,32 @@ def test_the_last_of_an_episode_says_how_it_ended(stride: int, end: int, success
     assert [t.discount == 0 for t in result] == [t.terminated for t in result]
 
 
+@pytest.mark.parametrize(('beside', 'there'), [(1, 11), (-1, 9), (2, None), (0, 10)])
+def test_the_next_state_may_be_seen_a_tick_beside(beside: int, there: int | None) -> None:
+    """Of a camera that does not keep the robot's time: then the value is that of there, and discounted by as much."""
+    _, steps = log()
+    found = built({t: observed(t) for t in (6, 10 + beside, 16)}, steps, SUCCESS)
+    assert (6 in found) == (there is not None)
+    if there:
+        seen = observed(there)
+        np.testing.assert_array_equal(
+            found[6].next_state, [there, there, -there, *normalised(range(there, there + 2), seen.position)]
+        )
+        np.testing.assert_array_equal(found[6].next_reference, seen.reference[2:6].ravel())
+        assert found[6].discount == pytest.approx(GAMMA ** (there - 6)) and found[6].steps == 4
+        del steps[there + 1]  # committed there
+        assert 6 not in built({t: observed(t) for t in (6, there)}, steps, SUCCESS)
+
+
+@pytest.mark.parametrize('exact', [True, False])
+def test_the_observation_in_time_is_taken_before_those_beside_it(exact: bool) -> None:
+    seen, steps = log()
+    seen |= {t: observed(t) for t in (9, 11)}
+    if not exact:
+        del seen[10]
+    assert built(seen, steps, SUCCESS)[6].next_state[0] == (10 if exact else 9)
+
+
 @pytest.mark.parametrize('delay', [0, 1, 2, 6])
 def test_any_delay(delay: int) -> None:
     method = METHOD.model_copy(update={'delay': delay})
