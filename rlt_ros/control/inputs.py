@@ -1,7 +1,8 @@
 """What the robot and a person say, and how long it counts.
 
 Freshness is counted from when something was made, in s of a clock that never goes back: from its arrival, less what its
-stamp, ns of wall time, says that it was on its way. Old joint states stop the robot at the last tick before their limit.
+stamp, ns of wall time, says that it was on its way. Old joint states stop the robot at the last tick before their
+limit.
 """
 
 from collections.abc import Sequence

@@ -20,7 +20,7 @@ def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episod
     operator, command = Teleoperation(world, random, detours=True), world.command.copy()
     names = ('images', 'position', 'velocity', 'command', 'action', 'tip', 'critical', 'straying')
     rows: dict[str, list] = {name: [] for name in names}
-    success, critical, tick = False, world.rack is None, 0
+    success, tick = False, 0
     while not success and tick < LONGEST[task.setting] * profile.control_rate:
         if tick % profile.stride == 0:
             rows['images'].append(world.images())
@@ -28,10 +28,11 @@ def demonstrate(world: World, random: np.random.Generator, task: Task) -> Episod
             rows['velocity'].append(world.velocity.copy())
             rows['command'].append(command)
             rows['tip'].append(world.tip_in_socket())
-            rows['critical'].append(critical := critical or world.settled())
+            rows['critical'].append(False)
             rows['straying'].append(False)
             rows['action'].append([])
         command = operator.command()
+        rows['critical'][-1] |= operator.critical
         rows['straying'][-1] |= operator.straying
         rows['action'][-1].append(command)
         world.step(command, 1.0 / profile.control_rate)

@@ -22,14 +22,15 @@ SPEEDS = {'reach': 0.07, 'miss': 0.04, 'close': 0.0, 'raise': 0.05, 'carry': 0.0
 SLOW, CREEP = 0.025, 0.12  # m from the end where it slows down; of the speed that is left there
 TURNING, GRIPPING = 0.012, 0.0002  # rad, m per tick
 WAIT = 20  # ticks for the fingers to close
+PATIENCE = 50  # ticks at the end of the way until the part is brought there anew
 DETOURS = 3, 8  # of a way, below the second
 FARTHEST = 0.06  # m from the way's end that detours begin; most of them are nearer
 ACROSS, WIDER = 0.004, 0.2  # m: how far they go aside, and by how much of the distance to the end farther
 LEVEL = 0.5  # share of detours that stay near the end's height
 UP_OR_DOWN, HIGHER, ASKEW = 1.0, 2.0, 6.0  # of that: how far these go up or down, and the others up, at most; rad per m
 PASSED = 0.5  # of that: so near to a detour's point the hand comes back
-MISSES, MISSED_BY = 0.4, (0.004, 0.016)  # share of first grasps beside the part, m
-OUT_OF_REACH = 0.011  # m: nearer than that a person notices in time; farther, every other time
+MISSES, MISSED_BY = 0.4, (0.004, 0.020)  # share of first grasps beside the part, m
+OUT_OF_REACH = 0.014  # m: nearer than that a person notices in time; farther, every other time
 TREMOR = 4e-5  # m per tick, filtered
 
 
@@ -42,7 +43,7 @@ class Detour:
 
 
 class Fetching:
-    """Of a world with a rack, from wherever the hand is. Call `command()` per tick until the world is `settled()`."""
+    """Of a world with a rack, from wherever the hand is. Call `command()` per tick until it is above the socket."""
 
     def __init__(self, world: World, random: np.random.Generator, detours: bool = False):
         self.world, self.random, self.task = world, random, world.task
@@ -54,11 +55,11 @@ class Fetching:
         self.part = world.kinematics.slices[world.tool_arm]
         self.grip = world.kinematics.grippers[world.tool_arm]
         self.joints = world.command.copy()
-        self.closed = world.profile.joints[self.grip].lower  # or until the part stops them
         self.position, rotation = self.arm.tool(self.joints[self.part])
         self.yaw = yaw_of(rotation)
         self.tremor, self.tick, self.tries = np.zeros(3), 0, 0
         self.open = self.closed
+        self.waiting = 0  # ticks at the end of the way
         self.noticed = 0.0  # m of the gripper where a grasp beside the part is noticed
         self.pace = random.uniform(0.85, 1.15)
         if world.holding:
@@ -71,6 +72,12 @@ class Fetching:
         goal = self.world.rack.part + self.random.normal(0, AIM_ERROR * error, 3)
         self.open = OPEN
         self._set_out('reach', goal, self.world.rack.yaw + self.random.normal(0, YAW_ERROR * error))
+
+    @property
+    def closed(self) -> float:
+        """m to which a closed hand is told to close: a person feels where the part stops the fingers."""
+        gripper = self.world.profile.joints[self.grip]
+        return gripper.home if self.world.holding else gripper.lower
 
     @property
     def straying(self) -> bool:
@@ -167,8 +174,10 @@ class Fetching:
 
     def _bring(self) -> None:
         task, world = self.task, self.world
-        above = [*self.random.normal(0, BRING_ERROR, 2), task.start_height + task.tip]
+        above, self.waiting = [*self.random.normal(0, BRING_ERROR, 2), task.start_height + task.tip], 0
         self._set_out('carry', world.socket_position + above, world.socket_yaw + self.random.normal(0, YAW_ERROR))
 
     def _carry(self) -> None:
-        self._travel(self.goal)
+        self.waiting += self._travel(self.goal)
+        if self.waiting > PATIENCE:  # too far off
+            self._bring()

@@ -239,21 +239,37 @@ def test_closed_fingers_that_pass_the_part_do_not_grasp_it() -> None:
 
 
 def test_demonstrations_have_detours_and_still_fetch_the_part() -> None:
-    """How far the hand goes off its straight way to the part, without and with them."""
-    off = []
-    for detours in (False, True):
-        off.append([])
-        for seed in range(3):
-            world, random = World(load(RobotProfile, 'bimanual'), load(Task, 'charger_full'), seed), np.random
-            person, start, way = Teleoperation(world, random.default_rng(seed), detours), world.tool()[0].copy(), []
+    """How far the hand goes off its straight way to the part without and with them; where the critical phase begins."""
+    off: list[list[float]] = [[], []]
+    for seed in range(6):
+        for detours in (False, True):
+            world = World(load(RobotProfile, 'bimanual'), load(Task, 'charger_full'), seed)
+            person, start, way = Teleoperation(world, np.random.default_rng(seed), detours), world.tool()[0].copy(), []
             straight = (world.rack.part - start) / np.linalg.norm(world.rack.part - start)
-            while not world.settled() and len(way) < 1500:
+            strayed, calm = False, 0
+            while not person.critical and len(way) < 2000:
                 position = world.tool()[0] - start
-                way += [] if world.holding else [np.linalg.norm(position - position @ straight * straight)]
-                world.step(person.command(), DT)
-            assert world.settled()
-            off[-1].append(max(way))
-    assert max(off[1]) > max(off[0]) + 0.005
+                way.append(0.0 if world.holding else np.linalg.norm(position - position @ straight * straight))
+                command = person.command()
+                strayed |= person.straying
+                calm = calm + 1 if world.settled() and not person.straying else 0
+                assert not world.holding or command[-1] >= 0.006, 'it squeezes no more than it is stopped'
+                world.step(command, DT)
+            assert person.critical and calm >= 5, 'at rest, and not where it turns round on a detour'
+            assert strayed == detours
+            off[detours].append(max(way))
+    assert np.mean(off[True]) > np.mean(off[False]) + 0.002
+
+
+def test_a_person_who_brings_the_part_askew_brings_it_again() -> None:
+    world = World(load(RobotProfile, 'bimanual'), load(Task, 'ethernet_full'), 5)
+    grasp(world, 0.0, 0.006)
+    person, ticks = Teleoperation(world, np.random.default_rng(5)), 0
+    person.person.goal_yaw = world.socket_yaw + 0.09
+    while not person.critical and ticks < 1500:
+        world.step(person.command(), DT)
+        ticks += 1
+    assert person.critical
 
 
 @pytest.mark.parametrize(('across', 'holding'), [(0.015, False), (0.0, True)])
