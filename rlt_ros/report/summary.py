@@ -52,17 +52,18 @@ def describe(episodes: list[dict]) -> dict:
 
 
 def minutes_to(online: list[dict], level: float | None) -> float | None:
-    """First robot minute at which the last WINDOW online episodes together reach `level` successes per 10 min.
+    """Robot minute from which on any WINDOW online episodes in a row together reach `level` successes per 10 min.
 
-    None: they never did, or there is no level. A level of 0 is passed by the first window with a success.
+    The first window that does says little: the luckiest of many is far above what a policy does on average.
+    None: the last ones do not, or there is no level. A level of 0 is reached by any success.
     """
-    if level is None:
-        return None
-    for end in range(WINDOW, len(online) + 1):
+    passed = None
+    for end in range(len(online), WINDOW - 1, -1):
         reached = throughput(online[end - WINDOW:end])
-        if reached and reached >= level:
-            return online[end - 1]['robot_minutes']
-    return None
+        if level is None or not reached or reached < level:
+            break
+        passed = online[end - 1]['robot_minutes']
+    return passed
 
 
 def summarise(run_folder: Path) -> dict:

@@ -43,6 +43,14 @@ def test_passing_the_vla_needs_a_whole_window_of_episodes():
     assert minutes_to([e | {'outcome': 'timeout'} for e in fast], 0.0) is None
 
 
+def test_who_passes_the_vla_stays_above_it():
+    slow, fast = ([episode(True, steps, minute) for minute in range(1, 21)] for steps in (200, 50))
+    level = 2 * throughput(slow)
+    again = [e | {'robot_minutes': e['robot_minutes'] + 60} for e in fast]
+    assert minutes_to(fast + slow, level) is None, 'a lucky window is not enough'
+    assert minutes_to(fast + slow + again, level) == 74  # the first with 14 fast ones of 20
+
+
 def test_summary_of_a_run(tmp_path):
     summary = write_summary(made_up_run.write(tmp_path / 'run'))
     assert json.loads((tmp_path / 'run' / 'summary.json').read_text()) == summary
