@@ -259,6 +259,8 @@ def test_collect_records_each_task_once(rlt, tmp_path):
     assert len(list(read(tmp_path / 'datasets' / 'charger'))) == 1
     code, out, _ = rlt(*words)
     assert code == 0 and out.count('is there already') == 2 and 'demonstrations' not in out
+    code, _, err = rlt(*words, '--seed', '3')
+    assert code == 2 and 'recorded with seed 0 in place of 3' in ' '.join(err.split())
     assert rlt(*words, '--out', 'here')[0] == 2 and not Path('here').exists()
     assert 'already holds a data set' in rlt(*words[:-2], '--out', 'datasets/ethernet')[2]
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 import fcntl
-from functools import cache
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -32,6 +30,7 @@ from rlt_ros.report.records import read_object
 from rlt_ros.run_folder import prepare
 from rlt_ros.sim.teleoperation import Teleoperation
 from rlt_ros.sim.world import World
+from rlt_ros.source import source_hash
 from rlt_ros.weights_files import file_hash, path_of, vla_hash
 
 DRIVERS = ('vla', 'teleop', 'rlt')
@@ -77,15 +76,6 @@ class Cell:
         return profile, load(Task, self.its_task), method, parts
 
 
-@cache
-def code_hash() -> str:
-    """SHA-256 of the source of all that decides what a cell comes to, hex."""
-    root, hasher = Path(__file__).parents[1], hashlib.sha256()
-    for path in sorted(path for name in DECIDING for path in (root / name).rglob('*.py')):
-        hasher.update(f'{path.relative_to(root)}\0'.encode() + path.read_bytes())
-    return hasher.hexdigest()
-
-
 def wanted(cell: Cell) -> dict:
     """What a finished cell must have been computed with to count; raises UserError."""
     profile, task, method, parts = cell.models()
@@ -99,7 +89,7 @@ def wanted(cell: Cell) -> dict:
     return {
         'driver': cell.driver, 'variation': cell.variation, 'seed': cell.seed, 'episodes': cell.episodes,
         'minutes': cell.minutes if cell.driver == 'rlt' else 0.0, 'thorough': cell.thorough,
-        'config_hash': config_hash(profile, task, method), 'rlt_ros': __version__, 'code': code_hash(),
+        'config_hash': config_hash(profile, task, method), 'rlt_ros': __version__, 'code': source_hash(*DECIDING),
         'scene': file_hash(Path(task.scene)) if task.scene.endswith('.py') else '',  # of a task of one's own
         'weights': weights,
     }  # fmt: skip

@@ -48,12 +48,14 @@ def collect(
 ) -> None:  # fmt: skip
     """Record demonstrations by the scripted teleoperator in the simulator, a data set per task.
 
-    Data sets that are there already are kept.
+    Data sets that are there already are kept, and refused where they were recorded otherwise.
     """
     from rlt_ros import config
-    from rlt_ros.data.dataset import is_dataset
+    from rlt_ros.data.dataset import check_source, is_dataset
     from rlt_ros.sim.collect import collect as record
     from rlt_ros.sim.collect import fresh
+    from rlt_ros.source import source_hash
+    from rlt_ros.weights_files import file_hash
 
     if out and len(task) > 1:
         raise UserError(f'--out {out} is one folder, for {len(task)} tasks; give one --task, or no --out')
@@ -63,7 +65,13 @@ def collect(
         raise UserError(f'--vla {vla} is corrected where a part is fetched; not in: {", ".join(critical)}')
     for its_task in tasks:
         folder = out or Path('datasets', f'{its_task.name}_corrected' if vla else its_task.name)
+        count = episodes or EPISODES[its_task.setting]
+        source = {
+            'episodes': count, 'seed': seed, 'vla': file_hash(vla)[:12] if vla else None,
+            'configuration': config.config_hash(profile, its_task)[:12], 'simulator': source_hash('sim')[:12],
+        }  # fmt: skip
         if not out and is_dataset(folder):
+            check_source(folder, source)
             console.print(f'{folder}: is there already')
             continue
         if vla:
@@ -73,7 +81,7 @@ def collect(
             worlds = led(profile, its_task, open_backend(str(vla), profile, its_task), seed)
         else:
             worlds = fresh(profile, its_task, seed)
-        result = record(profile, its_task, worlds, episodes or EPISODES[its_task.setting], seed, folder)
+        result = record(profile, its_task, worlds, count, seed, folder, source)
         console.print(f'{folder}: {result["episodes"]:.0f} demonstrations, median {result["median_steps"]:.0f} steps')
 
 

@@ -4,10 +4,12 @@ One row is one observation (25 a second). `action` holds the commands of the con
 shape (stride, D), so that nothing of the 50 Hz commands is lost.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+import fcntl
 import json
+import os
 from pathlib import Path
 import shutil
 
@@ -68,19 +70,35 @@ class Writer:
     of it gets into the next one.
     """
 
-    def __init__(self, folder: Path, profile: RobotProfile):
-        """Raises UserError where the folder is there already or cannot be written."""
+    def __init__(self, folder: Path, profile: RobotProfile, source: Mapping[str, object] | None = None):
+        """source: what the recording depends on, as JSON takes it (see `check_source`).
+
+        Raises UserError where the folder is there already, is being recorded, or cannot be written.
+        """
         if folder.exists():
             held = 'already holds a data set' if is_dataset(folder) else 'is there already, and holds no whole data set'
             raise UserError(f'{folder} {held}; choose another folder or remove it')
-        self.folder, self.profile = folder, profile
+        self.folder, self.profile, self.source = folder, profile, dict(source or {})
         self._unfinished = folder.with_name(f'{folder.name}.part')
-        shutil.rmtree(self._unfinished, ignore_errors=True)
+        if self._unfinished.is_dir():
+            os.close(locked(self._unfinished))
+            shutil.rmtree(self._unfinished, ignore_errors=True)
         check_writable(self._unfinished / INFO)
+        self._lock = locked(self._unfinished)
         self._rows: list[dict] = []
         self._episodes: list[dict] = []
         self._tasks: dict[str, int] = {}
         self._frames = self._files = 0
+
+    def __enter__(self) -> 'Writer':
+        return self
+
+    def __exit__(self, kind: type | None, *_) -> None:
+        """The end of a recording, or of an attempt at one."""
+        if kind is None:
+            self.close()
+        else:
+            os.close(self._lock)
 
     def add(self, episode: Episode) -> None:
         task = self._tasks.setdefault(episode.instruction, len(self._tasks))
@@ -171,10 +189,39 @@ class Writer:
             'splits': {'train': f'0:{len(self._episodes)}'},
             'data_path': 'data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet',
             'video_path': None,
+            'source': self.source,
             'features': features,
         }
         (self._unfinished / INFO).write_text(json.dumps(info, indent=1))
         self._unfinished.rename(self.folder)
+        os.close(self._lock)
+
+
+def locked(folder: Path) -> int:
+    """A file descriptor that holds a folder for this process, until it is closed or the process ends.
+
+    Raises UserError where another one does.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UserError(f'{folder} is being recorded by another process') from None
+    return descriptor
+
+
+def check_source(folder: Path, source: Mapping[str, object]) -> None:
+    """Raises UserError unless a data set was recorded with what `source` says (see `Writer`)."""
+    with _whole(folder):
+        found = json.loads((folder / INFO).read_text()).get('source') or {}
+    other = [name for name in source if found.get(name) != source[name]]
+    if other:
+        raise UserError(
+            f'{folder} is there already, recorded with '
+            + ', '.join(f'{name} {found.get(name, "unknown")} in place of {source[name]}' for name in other)
+            + '; remove it, or choose another folder with --out'
+        )
 
 
 def lengths(folder: Path) -> list[int]:

@@ -80,9 +80,9 @@ def write_comparison(
         'lock-step. All three start from the same states, which nobody learned from; the person is the scripted '
         'teleoperator that also gives the demonstrations, RLT the policy at the end, without noise. Intervals are '
         "95 %: Wilson's for success over all episodes, bootstrap over seeds and episodes for the rest. *Passes* is the "
-        'robot minute (median over seeds; learning episodes with noise, warm-up included) at which the last 20 '
-        'learning episodes reach the throughput of the other. Approach is the mean tool speed before the first '
-        'contact, retries are descents after the first.', '',
+        'robot minute (median over seeds; learning episodes with noise, warm-up included) from which on any 20 '
+        'learning episodes in a row reach the throughput of the other. Approach is the mean tool speed before the '
+        'first contact, retries are descents after the first.', '',
     ]  # fmt: skip
     lines += [FULL, ''] if full else []
     lines += [f'**Missing:** {line}\n' for line in lack]

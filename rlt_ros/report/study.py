@@ -126,8 +126,8 @@ def markdown(rows: list[dict], versions: dict, plots: list[str]) -> str:
         'Written by `./rlt bench study --page docs/study.md` from its runs, in lock-step on the Ethernet task. RLT is '
         'the policy at the end, without noise, from starts that were not learned from; *stiff* is the same policy with '
         'harder contact (solref 0.002) and half the time step. VLA: same frozen network, its own evaluation episodes. '
-        '*passes VLA at* counts robot minutes of learning episodes with noise, warm-up included, until '
-        f'{WINDOW} of them together have the throughput of the VLA. Q - return and corr: predicted against realised, '
+        '*passes VLA at* counts robot minutes of learning episodes with noise, warm-up included, from which on any '
+        f'{WINDOW} of them in a row have the throughput of the VLA. Q - return and corr: predicted against realised, '
         'over all decisions of the final episodes.', '',
         '| ' + ' | '.join(header) + ' |', '|' + '---|' * len(header),
     ]  # fmt: skip

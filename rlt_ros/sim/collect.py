@@ -1,6 +1,6 @@
 """Demonstrations by the scripted teleoperator."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -62,16 +62,17 @@ def fresh(profile: RobotProfile, task: Task, seed: int | list[int]) -> Iterator[
 
 
 def collect(
-    profile: RobotProfile, task: Task, worlds: Iterator[World], episodes: int, seed: int, folder: Path
-) -> dict[str, float]:
+    profile: RobotProfile, task: Task, worlds: Iterator[World], episodes: int, seed: int, folder: Path,
+    source: Mapping[str, object],
+) -> dict[str, float]:  # fmt: skip
     """Write `episodes` successful demonstrations; those that fail are left out, as people leave them out.
 
-    worlds: one for each, as it is when the demonstration begins. Raises UserError where the folder is there already or
-    cannot be written.
+    worlds: one for each, as it is when the demonstration begins; source: as of `Writer`. Raises UserError where the
+    folder is there already or cannot be written.
     """
     random = np.random.default_rng([seed, 1])
-    writer, steps, failed = Writer(folder, profile), [], 0
-    with progress() as bars:
+    steps, failed = [], 0
+    with Writer(folder, profile, source) as writer, progress() as bars:
         bar = bars.add_task(f'demonstrations of {task.name}', total=episodes, note='')
         while len(steps) < episodes:
             episode = demonstrate(world := next(worlds), random, task)
@@ -81,6 +82,5 @@ def collect(
             writer.add(episode)
             steps.append(len(episode.position) * profile.stride)
             bars.update(bar, advance=1, note=f'median {np.median(steps):.0f} steps')
-    writer.close()
     world.close()
     return {'episodes': episodes, 'failed': failed, 'median_steps': float(np.median(steps)), 'steps': float(sum(steps))}

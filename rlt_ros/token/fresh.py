@@ -69,8 +69,7 @@ def rollout(runner: LockStep) -> Episode:
 
 def record(folder: Path, profile: RobotProfile, episodes: Iterator[Episode], count: int, report: Callable) -> None:
     """Write the first `count` episodes as a data set; `report(done)` after each. Raises UserError, as `Writer`."""
-    writer = Writer(folder, profile)
-    for done in range(1, count + 1):
-        writer.add(next(episodes))
-        report(done)
-    writer.close()
+    with Writer(folder, profile) as writer:
+        for done in range(1, count + 1):
+            writer.add(next(episodes))
+            report(done)

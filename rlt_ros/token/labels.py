@@ -14,7 +14,6 @@ PHASES = ('approach', 'descend', 'lift')
 LIFTING = LIFT_SPEED * 2 / 3  # m/s upwards; coming back to the hover after a lift is slower
 DESCENDING = 0.008  # m/s downwards; the last of an approach is slower
 RISE = 0.002  # m that the tip comes up when an attempt is given up; pushing and tremor move it less
-INSIDE = 0.006  # m below the mouth, where no plug that jams gets to
 
 
 def phases(examples: Examples, profile: RobotProfile) -> np.ndarray:
@@ -34,8 +33,10 @@ def undecided(examples: Examples) -> np.ndarray:
     return (depth > -NOT_IN_YET) & (depth < HOVER)
 
 
-def goes_in(examples: Examples) -> np.ndarray:
+def goes_in(examples: Examples, inside: float) -> np.ndarray:
     """(T,) bool: from here on the plug goes in without being lifted again; examples: every observation.
+
+    inside: m below the mouth, where none that jams ends (`SimTask.inside`).
 
     This, not the end of the episode, is what the critic must tell: most episodes succeed sooner or later, and what a
     state is worth is decided by whether the attempt that is going on is aligned or jams.
@@ -44,7 +45,7 @@ def goes_in(examples: Examples) -> np.ndarray:
     for number in np.unique(examples.episode):
         rows = np.flatnonzero(examples.episode == number)
         depth = examples.tip_in_socket[rows, 2]
-        if depth[-1] < -INSIDE:
+        if depth[-1] < -inside:
             # the highest that is still to come, seen from each observation
             later = np.maximum.accumulate(depth[::-1])[::-1]
             given_up = np.flatnonzero(later - depth > RISE)

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from rlt_ros.config import Method, RobotProfile, Task
+from rlt_ros.config import Method, RobotProfile, Task, config_hash
 from rlt_ros.data.dataset import Episode
 from rlt_ros.data.progress import progress
 from rlt_ros.errors import UserError
+from rlt_ros.sim.tasks import open_task
+from rlt_ros.source import source_hash
 from rlt_ros.token import fresh, labels, weights
 from rlt_ros.token.features import representations
 from rlt_ros.token.model import RlToken
@@ -26,12 +28,17 @@ def run(
     profile: RobotProfile, task: Task, method: Method, vla_path: Path, token_path: Path,
     dataset: Path | None, episodes: int, seed: int,
 ) -> dict:  # fmt: skip
-    """The report. Without `dataset`, fresh demonstrations and VLA episodes (see `fresh`); with it, both from there."""
+    """The report. Without `dataset`, fresh demonstrations and VLA episodes (see `fresh`); with it, both from there.
+
+    Of the critical phase alone, also of a task whose part is fetched: nothing learns from the token before.
+    """
+    task = task.alone()
     vla = BuiltinBackend(vla_path, profile)
     model = weights.load(token_path, vla.hash, vla.unit.hash)
     with progress() as bars:
         if dataset is None:
-            folder = Path('datasets', f'report-{profile.name}-{task.name}-{seed}')
+            made = f'{config_hash(profile, task, method)[:8]}-{source_hash("control", "sim", "vla")[:8]}'
+            folder = Path('datasets', f'report-{profile.name}-{task.name}-{seed}-{made}')
             demonstrated = recorded(
                 bars, folder / f'demonstrations-{episodes}', 'demonstrations', profile,
                 lambda: fresh.demonstrations(profile, task, seed), episodes,
@@ -45,7 +52,8 @@ def run(
         demonstrations = look(
             bars, demonstrated, profile, vla, model, lambda examples: labels.phases(examples, profile)
         )  # fmt: skip
-        attempts = look(bars, attempted, profile, vla, model, labels.goes_in)
+        inside = open_task(task.scene).inside
+        attempts = look(bars, attempted, profile, vla, model, lambda examples: labels.goes_in(examples, inside))
         bars.add_task('gaps and probes', total=None, note='')
         report = build(model, demonstrations, attempts, vla.unit.scale, method.chunk)
     about = {'robot': profile.name, 'task': task.name, 'seed': seed, 'vla_hash': vla.hash}
@@ -72,7 +80,7 @@ def look(
 ) -> Seen:  # fmt: skip
     """A data set as VLA and token see it; labels need every observation, the rest some."""
     bar = bars.add_task(f'reading {folder.name}', total=1, note='')
-    whole = load_examples([folder], profile, vla.model.sizes.horizon)
+    whole = load_examples([folder], profile, vla.model.sizes.horizon, approach=False)
     label, examples = labelled(whole)[::EVERY], whole.thinned(EVERY)
     bars.update(bar, advance=1, note=f'{len(whole.images)} observations')
     bar = bars.add_task('prefix embeddings', total=len(examples.images), note='')

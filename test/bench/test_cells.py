@@ -120,7 +120,7 @@ def test_a_cell_of_another_version_is_named(computed: tuple, monkeypatch: pytest
 
 
 def test_a_cell_of_other_code_is_named(computed: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cells, 'code_hash', lambda: 'of other code')
+    monkeypatch.setattr(cells, 'source_hash', lambda *packages: 'of other code')
     with pytest.raises(UserError, match=r"another configuration or version \(code '.*', not 'of other code'\)"):
         cells.is_finished(computed[0][0])
 

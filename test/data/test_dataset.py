@@ -1,6 +1,7 @@
 """Demonstrations on disk."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rlt_ros.config import RobotProfile, load
-from rlt_ros.data.dataset import EPISODES_PER_FILE, Episode, Writer, read
+from rlt_ros.data.dataset import EPISODES_PER_FILE, Episode, Writer, check_source, read
 from rlt_ros.errors import UserError
 from rlt_ros.vla.examples import load_examples
 
@@ -95,12 +96,24 @@ def test_of_an_interrupted_recording_nothing_gets_into_the_next(tmp_path: Path) 
     for number in range(COUNT):  # one file is on disk by then
         interrupted.add(episode(number))
     assert not folder.exists()
+    with pytest.raises(UserError, match='set.part is being recorded by another process'):
+        Writer(folder, ROBOT)
+    os.close(interrupted._lock)  # its process has ended
     writer = Writer(folder, ROBOT)
     writer.add(episode(5))
     writer.close()
     (one,) = read(folder)
     np.testing.assert_array_equal(one.position, episode(5).position)
     assert [path.name for path in tmp_path.iterdir()] == ['set']
+
+
+def test_a_data_set_that_was_recorded_otherwise_is_told_apart(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / 'set', ROBOT, {'seed': 0, 'vla': None})
+    writer.add(episode(5))
+    writer.close()
+    check_source(tmp_path / 'set', {'seed': 0, 'vla': None})
+    with pytest.raises(UserError, match='recorded with seed 0 in place of 4, code unknown in place of abc; remove it'):
+        check_source(tmp_path / 'set', {'seed': 4, 'vla': None, 'code': 'abc'})
 
 
 def test_what_is_there_is_not_written_into(tmp_path: Path) -> None:

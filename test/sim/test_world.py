@@ -107,6 +107,7 @@ def test_the_scripted_person_manages_every_task_slowly_and_gently(name: str, see
         last, ticks = command, ticks + 1
         world.step(command, DT)
     assert world.success() and ticks > 75
+    assert world.tip_in_socket()[2] < -world.task.inside
     assert world.penetration < 5e-4
 
 

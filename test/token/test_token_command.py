@@ -48,8 +48,8 @@ REPORT = (
     'token', 'report', '--robot', 'single_arm', '--task', './short.yaml', '--vla', 'vla', '--token', 'token',
     '--episodes', 10,
 )  # fmt: skip
-TRAIN = ('train', 'token', '--robot', 'single_arm', '--dataset', 'datasets/report-single_arm-short-0/demonstrations-10',
-         '--vla', 'vla', '--steps', 50, '--batch', 4, '--threads', 1)  # fmt: skip
+TRAIN = ('train', 'token', '--robot', 'single_arm', '--dataset', 'demonstrated', '--vla', 'vla',
+        '--steps', 50, '--batch', 4, '--threads', 1)  # fmt: skip
 
 
 def test_a_report_from_nothing_and_again_from_what_it_recorded(
@@ -67,9 +67,10 @@ def test_a_report_from_nothing_and_again_from_what_it_recorded(
     assert json.loads((folder / 'report/report.json').read_text()) == report
     for name in ('gaps', 'probes', 'spectrum'):
         assert (folder / 'report' / f'{name}.png').stat().st_size > 10_000
-    kept = folder / 'datasets/report-single_arm-short-0'
+    (kept,) = (folder / 'datasets').glob('report-single_arm-short-0-*')
     rolled = f'rollouts-10-{report["vla_hash"][:12]}'
     assert sorted(path.name for path in kept.iterdir()) == ['demonstrations-10', rolled]
+    (folder / 'demonstrated').symlink_to(kept / 'demonstrations-10')
     monkeypatch.setattr(report_run.fresh, 'record', None)
     code, out, _ = rlt(*REPORT)
     assert code == 1 and 'fails: zero_gap' in out and 'without looking' in out

@@ -37,6 +37,7 @@ class SimTask(ABC):
     tip = 0.010  # of the held part's tip below the tool's centre
     success_depth = 0.009  # of the tip below the mouth
     success_across = 0.002
+    inside = 0.006  # of the tip below the mouth: no attempt that jams ends there
     start_height = 0.035  # of the tip above the mouth
     start_across = 0.008
     start_yaw = 0.08

@@ -26,6 +26,7 @@ PUSH = 0.0008  # m the bit gives way until the motor starts
 
 class Screw(SimTask):
     tip = 0.014
+    inside = 0.003  # it sinks with its turns
     person = Person(aim_error=4.5e-4, yaw_error=0.03, deepest=-0.012, press=0.0026, stuck_ticks=25)
 
     def held(self, physics: Physics) -> str:
