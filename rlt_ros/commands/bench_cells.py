@@ -9,6 +9,7 @@ from rich.console import Console
 import typer
 
 from rlt_ros.errors import UserError
+from rlt_ros.paths import check_writable
 
 if TYPE_CHECKING:
     from rlt_ros.bench.cells import Cell, Report
@@ -21,7 +22,18 @@ Setting = Annotated[
 ]
 Workers = Annotated[int, typer.Option(min=1, max=4096, help='cells at a time, a core each')]
 Address = Annotated[str, typer.Option(help='of a Ray cluster on the same file system and version; empty: this machine')]
-Page = Annotated[Path | None, typer.Option(help='page (.md) to write the results to, with images beside it')]
+
+
+def _writable(page: Path | None) -> Path | None:
+    """Before the long work, and not after it: raises UserError."""
+    if page is not None:
+        check_writable(page)
+    return page
+
+
+Page = Annotated[Path | None, typer.Option(
+    help='page (.md) to write the results to, with images beside it', callback=_writable
+)]  # fmt: skip
 Robot = Annotated[str, typer.Option(help='robot profile, name or path')]
 Folder = Annotated[Path, typer.Option(help='of the runs; what is finished there is kept')]
 
@@ -176,6 +188,7 @@ def agreement(
     task: Annotated[str, typer.Option(help='task, name or path; default: ethernet, of a run its own')] = '',
     method: Annotated[str, typer.Option(help='method, name or path; of a run: its own')] = 'rlt',
     robot: Robot = 'bimanual',
+    page: Page = None,
 ) -> None:
     """Whether lock-step and the live graph agree: one policy, the same starts; exit code 1 where they do not."""
     from rlt_ros import config
@@ -183,7 +196,7 @@ def agreement(
     from rlt_ros.commands.report import find
     from rlt_ros.data import card
     from rlt_ros.data.progress import progress
-    from rlt_ros.report.cells import spread
+    from rlt_ros.report.lockstep_pages import AGREEMENT, agreement_rows, verdict, write_agreement
 
     plan = Plan(episodes, seed, robot, task, method, None if run is None else find(run))
     models = config.load(config.RobotProfile, robot), config.load(config.Task, plan.its_task), plan.chosen()
@@ -191,23 +204,16 @@ def agreement(
         bar = bars.add_task('episodes', total=2 * episodes, note='')
         found = measure(plan, lambda done, note: bars.update(bar, completed=done, note=note))
     found |= {'machine': card.machine(), 'config_hash': config.config_hash(*models)}
+    if page is not None:
+        write_agreement(page, found, LEAST_P)
     if as_json:
         print(json.dumps(found, indent=1))
         raise typer.Exit(0 if found['agree'] else 1)
     from rich.table import Table
 
-    shown = Table('', 'success (95 %)', 'median steps', box=None, padding=(0, 3, 0, 0))
-    for i, name in enumerate(('lock-step', 'live')):
-        shown.add_row(name, spread(found['success_rate'][i], found['success_ci'][i], '.0%'),
-                      spread(found['median_steps'][i], None, '.0f'))
-    shown.add_row('live minus lock-step', spread(found['success_difference'], found['success_difference_ci'], '+.0%'),
-                  '' if found['median_difference_ci'] is None else
-                  '{:+.0f} to {:+.0f}'.format(*found['median_difference_ci']))  # fmt: skip
-    p, health = found['mann_whitney_p'], found['live_health']
-    shown.caption = (f'{"they agree" if found["agree"] else "THEY DIFFER"}: agreement means that the interval of the '
-                     f'success rates holds 0, and p of the steps ({spread(p, None, ".3f")}, Mann and Whitney) is not '
-                     f'below {LEAST_P}. Live, {health["missed_ticks"]} of {health["ticks"]} ticks were missed and '
-                     f'{health["chunk_holds"]} held for want of a chunk')  # fmt: skip
+    shown = Table('', *AGREEMENT, box=None, padding=(0, 3, 0, 0), caption=verdict(found, LEAST_P))
+    for name, texts in agreement_rows(found):
+        shown.add_row(name, *texts)
     Console().print(shown)
     raise typer.Exit(0 if found['agree'] else 1)
 
@@ -220,6 +226,7 @@ def cost(
     folder: Annotated[Path, typer.Option(help='of the runs, which are computed anew')] = Path('runs/cost'),
     as_json: Annotated[bool, typer.Option('--json', help='print one JSON object only')] = False,
     robot: Robot = 'bimanual',
+    page: Page = None,
 ) -> None:
     """Robot minutes simulated per minute, and memory, by the number of seeds and workers."""
     from rich.table import Table
@@ -227,6 +234,7 @@ def cost(
     from rlt_ros.bench.cost import measure
     from rlt_ros.data import card
     from rlt_ros.data.progress import progress
+    from rlt_ros.report.lockstep_pages import COST, cost_rows, write_cost
 
     counts = [numbers(text, name) for text, name in ((workers, '--workers'), (seeds, '--seeds'))]
     with progress() as bars:
@@ -242,15 +250,14 @@ def cost(
             return report
 
         rows = measure(*counts, task, robot_minutes, robot, folder, watched)
+    if page is not None:
+        write_cost(page, rows, card.machine(), Path(task).stem)
     if as_json:
         print(json.dumps({'rows': rows, 'machine': card.machine()}, indent=1))
         return
-    shown = Table('seeds', 'workers', 'robot minutes', 'per wall minute', 'per core minute', 'MB per worker', box=None,
-                  padding=(0, 3, 0, 0))  # fmt: skip
-    for row in rows:
-        shown.add_row(str(row['seeds']), str(row['workers']), f'{row["simulated_minutes"]:.1f}',
-                      f'{row["per_wall_minute"]:.2f}', f'{row["per_core_minute"]:.2f}',
-                      f'{row["peak_memory_mb_per_worker"]:.0f}')  # fmt: skip
+    shown = Table('seeds', *COST, box=None, padding=(0, 3, 0, 0))
+    for name, texts in cost_rows(rows):
+        shown.add_row(name, *texts)
     Console().print(shown)
 
 

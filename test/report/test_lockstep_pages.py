@@ -1,0 +1,39 @@
+"""Pages on lock-step itself."""
+
+from pathlib import Path
+
+from rlt_ros import cli
+from rlt_ros.bench.agreement import compare
+from rlt_ros.report.lockstep_pages import write_agreement, write_cost
+
+MACHINE = {'cpu': 'a CPU', 'cores': 2, 'python': '3.12.1'}
+
+
+def episodes(*steps: int) -> list[dict]:
+    return [{'outcome': 'success', 'steps': step} for step in steps]
+
+
+def test_the_page_tells_whether_lock_step_and_live_agree(tmp_path: Path) -> None:
+    health = {'ticks': 9000, 'missed_ticks': 1, 'chunk_holds': 20}
+    about = {'policy': '/runs/mine', 'task': 'ethernet', 'seed': 3, 'machine': MACHINE, 'live_health': health}
+    for shift, agree in ((0, 'They agree'), (40, 'They differ')):
+        found = compare(episodes(*range(70, 100)), episodes(*range(70 + shift, 100 + shift))) | about
+        write_agreement(tmp_path / 'docs' / 'agreement.md', found, 0.01)
+        text = (tmp_path / 'docs' / 'agreement.md').read_text()
+        assert agree in text and '1 of 9000 ticks were missed' in text and 'learned in mine' in text
+        assert f'| live | 100% (89% to 100%) | {84.5 + shift:.0f} | 30 |' in text
+        assert 'a CPU, 2 cores, Python 3.12.1' in text and '/runs/' not in text
+
+
+def test_the_page_tells_what_seeds_and_workers_cost(tmp_path: Path) -> None:
+    row = {'seeds': 2, 'workers': 1, 'wall_minutes': 2.0, 'simulated_minutes': 3.25, 'per_wall_minute': 1.625,
+           'per_core_minute': 1.75, 'peak_memory_mb_per_worker': 812.4}  # fmt: skip
+    write_cost(tmp_path / 'cost.md', [row], MACHINE, 'ethernet')
+    assert '| 2 | 1 | 3.2 | 1.62 | 1.75 | 812 |' in (tmp_path / 'cost.md').read_text()
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path, capsys) -> None:
+    (tmp_path / 'file').touch()
+    for name in ('tasks', 'ablations', 'study', 'agreement', 'cost'):
+        assert cli.main(['bench', name, '--page', str(tmp_path / 'file' / 'page.md')]) == 2
+        assert 'page.md cannot be written' in ' '.join(capsys.readouterr().err.split())
