@@ -19,6 +19,11 @@ from rlt_ros.paths import share
 Vector3 = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
+def cross(a: list[float], b: list[float]) -> list[float]:
+    """Cross product of two vectors of three."""
+    return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+
+
 def _unit(vector: list[float]) -> list[float]:
     """A vector as it is; ValueError unless it is 1 long."""
     length = math.hypot(*vector)
@@ -83,6 +88,10 @@ class SimulatedMount(Strict):
     def _looks_somewhere(self) -> 'SimulatedMount':
         if self.look_at == self.position:
             raise ValueError(f'look_at {self.look_at} must be another point than position')
+        ahead = [to - at for to, at in zip(self.look_at, self.position, strict=True)]
+        sine = math.hypot(*cross(self.up, ahead)) / max(math.hypot(*self.up) * math.hypot(*ahead), 1e-12)
+        if sine < 1e-3:
+            raise ValueError(f'up {self.up} must be another direction than that from position to look_at')
         return self
 
 
@@ -158,6 +167,8 @@ class RobotProfile(Strict):
         arms = [arm.name for arm in self.arms]
         if len(set(arms)) != len(arms):
             raise ValueError(f'arm names must be unique: {", ".join(arms)}')
+        if 'world' in arms:
+            raise ValueError("an arm cannot be named 'world': cameras that stand still are mounted there")
         for camera in self.cameras:
             if camera.mount.body not in ('world', *arms):
                 allowed = ', '.join(['world', *arms])

@@ -105,6 +105,11 @@ def first_mount(robot: dict) -> dict:
     (lambda robot: robot.update(workspace_low=[-0.3, -0.25, 0.5]),
      'workspace_low[2] = 0.5 is not allowed: it must be less than workspace_high[2] = 0.45'),
     (lambda robot: robot['arms'][0].update(name='right'), 'arm names must be unique: right, right'),
+    (lambda robot: robot['arms'][0].update(name='world'), "an arm cannot be named 'world'"),
+    (lambda robot: robot['arms'][1].update(squeeze=0.003), 'arm right: squeeze = 0.003 is not allowed: at most 0.002'),
+    (lambda robot: first_mount(robot).update(position=[0, 0, 0.1], look_at=[0, 0, 0], up=[0, 0, 1]),
+     'up [0.0, 0.0, 1.0] must be another direction than that from position to look_at'),
+    (lambda robot: first_mount(robot).update(up=[0, 0, 0]), 'up [0.0, 0.0, 0.0] must be another direction'),
 ])  # fmt: skip
 def test_a_robot_that_cannot_be_is_refused(tmp_path: Path, change: Callable[[dict], None], says: str) -> None:
     robot = shipped('robots', 'bimanual')

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import matplotlib
 
 from rlt_ros.errors import UserError
+from rlt_ros.paths import check_writable
 from rlt_ros.weights_files import card_of, path_of
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt  # noqa: E402
+
+PARTS = ('.json', '.md', '.png')  # of a card, beside its weights
 
 
 def command(
@@ -39,6 +42,13 @@ def machine() -> dict[str, object]:
     except (OSError, StopIteration):
         pass
     return {'cpu': model, 'cores': os.cpu_count(), 'python': platform.python_version(), 'system': platform.system()}
+
+
+def check_place(weights: Path) -> None:
+    """Raises UserError where weights and their card could not be written, or one would be written over the other."""
+    if weights.suffix in PARTS:
+        raise UserError(f'{weights} would be its own card; choose a name that ends otherwise, .safetensors say')
+    check_writable(weights)
 
 
 def write(weights: Path, facts: dict) -> None:

@@ -11,7 +11,6 @@ import torch
 from rlt_ros.config import RobotProfile
 from rlt_ros.data import card
 from rlt_ros.data.progress import progress
-from rlt_ros.paths import check_writable
 from rlt_ros.token import weights
 from rlt_ros.token.gaps import gaps
 from rlt_ros.token.probe import offset_probe, principal_components
@@ -36,7 +35,7 @@ def run(
     network, unit = vla_weights.load(vla, profile)
     before, trained_on = file_hash(vla), vla_hash(vla)
     for path in (out, out_vla or out):
-        check_writable(path)
+        card.check_place(path)
     torch.set_num_threads(threads)
     started = time.monotonic()
     with progress() as bars:

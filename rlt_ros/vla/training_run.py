@@ -12,7 +12,6 @@ from rlt_ros.config import Method, RobotProfile, Task
 from rlt_ros.data import card
 from rlt_ros.data.progress import progress
 from rlt_ros.errors import UserError
-from rlt_ros.paths import check_writable
 from rlt_ros.token.probe import offset_probe, principal_components
 from rlt_ros.token.train import prefixes
 from rlt_ros.vla import weights
@@ -38,7 +37,7 @@ def run(
 
     Raises UserError where `out` cannot be written or the data sets do not do, before anything is trained.
     """
-    check_writable(out)
+    card.check_place(out)
     torch.set_num_threads(threads)
     started = time.monotonic()
     with progress() as bars:
@@ -83,7 +82,7 @@ def run_approach(
     """
     model, unit = weights.load(vla, profile)
     before = {name: value for name, value in card_of(vla).items() if not of_a_full_task(name)}
-    check_writable(out)
+    card.check_place(out)
     torch.set_num_threads(threads)
     started = time.monotonic()
     with progress() as bars:

@@ -131,3 +131,10 @@ def test_a_damaged_card_is_refused_before_the_approach_is_learned_and_replaced_b
         approach(data, path)
     vla(data, path)
     assert told(path)['sha256'] == file_hash(path)
+
+
+@pytest.mark.parametrize('suffix', ['.json', '.md', '.png'])
+def test_weights_do_not_take_the_name_of_their_card(data: Path, tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(UserError, match='would be its own card; choose a name that ends otherwise'):
+        vla(data, tmp_path / f'vla{suffix}')
+    assert not list(tmp_path.glob('vla*'))
