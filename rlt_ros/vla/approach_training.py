@@ -107,7 +107,7 @@ def losses(
     state = data['state'][rows]
     state = state + state_noise * torch.randn_like(state)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        seen = model.trunk(shifted(data['images'][rows], shift), data['words'][rows], state)
+        seen = model.see(shifted(data['images'][rows], shift), data['words'][rows], state)
         foresight = model.trunk.foresight(seen)
         goal, log_span = model.trunk.goal_head(foresight), model.span_head(foresight)[:, 0]
         flow = model.expert.loss(seen, chunk / model.span(log_span.detach()), known, noises)

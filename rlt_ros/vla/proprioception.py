@@ -5,7 +5,8 @@ import numpy as np
 from rlt_ros.control.kinematics import Kinematics, rotation_vector
 
 KINDS = ('pose', 'joints')
-POSE_PER_ARM = 13  # tool position 3, rotation 3, gripper 1, commanded minus measured position 3 and rotation 3
+MEASURED_PER_ARM = 7  # tool position 3, rotation 3, gripper 1
+POSE_PER_ARM = 13  # these, commanded minus measured position 3 and rotation 3
 VELOCITY_PER_ARM = 6
 # smallest standard deviations that count: what never moves in the demonstrations must not amplify noise
 POSE_FLOOR = [2e-3] * 3 + [1e-2] * 3 + [2e-3] + [5e-4] * 3 + [5e-3] * 3
