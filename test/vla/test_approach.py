@@ -114,3 +114,20 @@ def test_a_goal_is_worth_more_the_nearer_it_is(examples: Examples, vla) -> None:
         torch.manual_seed(1)
         found.append(losses(model, data, torch.arange(4), 1, 0.0, 0)['goal'].item())
     assert found[1] == pytest.approx(3 * found[0], rel=0.02) and found[0] == pytest.approx(99.5, rel=0.05)
+
+
+def test_it_does_not_feel_how_far_the_arm_is_behind_its_commands(examples: Examples, vla) -> None:
+    """That would tell where a demonstration is going, and be nothing wherever the robot itself stands still."""
+    network, unit = vla
+    data, approach = tensors(examples, unit, network.sizes), Approach(network.sizes)
+    noise = torch.randn(T, H, D)
+
+    def chunks(feature: int) -> torch.Tensor:
+        state = data['state'].clone()
+        state[:, feature] += 1.0
+        with torch.no_grad():
+            return approach.sample(data['images'], data['words'], state, noise)
+
+    same = chunks(7)
+    assert all(torch.equal(chunks(feature), same) for feature in range(8, 13))
+    assert not any(torch.allclose(chunks(feature), same, atol=1e-6) for feature in range(7))
