@@ -19,11 +19,6 @@ from rlt_ros.paths import share
 Vector3 = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
-def cross(a: list[float], b: list[float]) -> list[float]:
-    """Cross product of two vectors of three."""
-    return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-
-
 def _unit(vector: list[float]) -> list[float]:
     """A vector as it is; ValueError unless it is 1 long."""
     length = math.hypot(*vector)
@@ -89,8 +84,8 @@ class SimulatedMount(Strict):
         if self.look_at == self.position:
             raise ValueError(f'look_at {self.look_at} must be another point than position')
         ahead = [to - at for to, at in zip(self.look_at, self.position, strict=True)]
-        sine = math.hypot(*cross(self.up, ahead)) / max(math.hypot(*self.up) * math.hypot(*ahead), 1e-12)
-        if sine < 1e-3:
+        along = sum(a * b for a, b in zip(self.up, ahead, strict=True))
+        if abs(along) >= (1 - 5e-7) * math.hypot(*self.up) * math.hypot(*ahead):  # within 1 mrad, or up is nothing
             raise ValueError(f'up {self.up} must be another direction than that from position to look_at')
         return self
 

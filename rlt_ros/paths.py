@@ -1,14 +1,18 @@
 """Where the package's own files are: installed by colcon or pip, or in the source checkout.
 
-And whether what a command is to write can be written.
+And whether what a command is to write can be written, and nobody else writes there.
 """
 
+import fcntl
 import os
 from pathlib import Path
 import sys
 import tempfile
+from typing import IO
 
 from rlt_ros.errors import UserError
+
+LOCK = '.lock'  # in a folder that one process holds
 
 
 def share() -> Path:
@@ -36,3 +40,17 @@ def check_writable(path: Path) -> None:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise UserError(f'{path} cannot be written: {error.strerror}') from None
+
+
+def lock(folder: Path, refusal: str) -> IO[str]:
+    """An open file that holds a folder for this process, until it is closed or the process ends.
+
+    Raises UserError with `refusal` where another one holds it, OSError where the folder cannot be written.
+    """
+    file = (folder / LOCK).open('w')
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise UserError(refusal) from None
+    return file

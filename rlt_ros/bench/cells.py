@@ -6,9 +6,8 @@ begins anew; one of another configuration or version is named and left alone.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-import fcntl
 import json
 import os
 from pathlib import Path
@@ -26,6 +25,7 @@ from rlt_ros.bench.parts import Parts
 from rlt_ros.bench.variations import varied
 from rlt_ros.config import Method, RobotProfile, Task, config_hash, load
 from rlt_ros.errors import UserError
+from rlt_ros.paths import lock
 from rlt_ros.report.records import read_object
 from rlt_ros.run_folder import prepare
 from rlt_ros.sim.teleoperation import Teleoperation
@@ -267,19 +267,12 @@ def cluster(address: str, workers: int) -> Iterator:
 @contextmanager
 def alone(folders: set[Path]) -> Iterator[None]:
     """While one computes in these folders no other does; raises UserError. A killed one holds nothing."""
-    files = []
-    try:
+    with ExitStack() as held:
         for folder in sorted(folders):
+            busy = f'another benchmark computes in {folder}: wait, or choose another folder'
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                files.append((folder / '.lock').open('w'))
+                held.enter_context(lock(folder, busy))
             except OSError as error:
                 raise UserError(f'{folder} cannot be a folder of runs: {error.strerror}') from None
-            try:
-                fcntl.flock(files[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UserError(f'another benchmark computes in {folder}: wait, or choose another folder') from None
         yield
-    finally:
-        for file in files:
-            file.close()

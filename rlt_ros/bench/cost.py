@@ -32,10 +32,12 @@ def measure(
         started = time.monotonic()
         if failed := run(cells, count, watched(some, count)):
             raise UserError(f'{some} seeds, {count} workers: {"; ".join(failed.values())}')
-        wall, found = (time.monotonic() - started) / 60, cost(results(cells))
+        wall, there = (time.monotonic() - started) / 60, results(cells)
+        found = cost(there)
         rows.append({
             'seeds': some, 'workers': count, 'wall_minutes': wall, 'simulated_minutes': found['simulated_minutes'],
             'per_wall_minute': found['simulated_minutes'] / wall, 'per_core_minute': found['per_core_minute'],
             'peak_memory_mb_per_worker': found['peak_memory_mb'],
+            **{name: there[0][name] for name in ('machine', 'commit', 'packages', 'config_hash')},
         })  # fmt: skip
     return rows

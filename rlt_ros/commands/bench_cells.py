@@ -194,16 +194,17 @@ def agreement(
     from rlt_ros import config
     from rlt_ros.bench.agreement import LEAST_P, Plan, measure
     from rlt_ros.commands.report import find
-    from rlt_ros.data import card
     from rlt_ros.data.progress import progress
+    from rlt_ros.report.cells import made_with
     from rlt_ros.report.lockstep_pages import AGREEMENT, agreement_rows, verdict, write_agreement
+    from rlt_ros.run_folder import versions
 
     plan = Plan(episodes, seed, robot, task, method, None if run is None else find(run))
     models = config.load(config.RobotProfile, robot), config.load(config.Task, plan.its_task), plan.chosen()
     with progress() as bars:
         bar = bars.add_task('episodes', total=2 * episodes, note='')
         found = measure(plan, lambda done, note: bars.update(bar, completed=done, note=note))
-    found |= {'machine': card.machine(), 'config_hash': config.config_hash(*models)}
+    found |= made_with(versions()) | {'config_hash': config.config_hash(*models)}
     if page is not None:
         write_agreement(page, found, LEAST_P)
     if as_json:
@@ -251,7 +252,7 @@ def cost(
 
         rows = measure(*counts, task, robot_minutes, robot, folder, watched)
     if page is not None:
-        write_cost(page, rows, card.machine(), Path(task).stem)
+        write_cost(page, rows, Path(task).stem)
     if as_json:
         print(json.dumps({'rows': rows, 'machine': card.machine()}, indent=1))
         return

@@ -7,9 +7,7 @@ shape (stride, D), so that nothing of the 50 Hz commands is lost.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-import fcntl
 import json
-import os
 from pathlib import Path
 import shutil
 
@@ -20,7 +18,7 @@ import pyarrow.parquet as pq
 
 from rlt_ros.config import RobotProfile
 from rlt_ros.errors import UserError
-from rlt_ros.paths import check_writable
+from rlt_ros.paths import LOCK, check_writable, lock
 
 DATA = 'data/chunk-000/file-{:03d}.parquet'
 EPISODES = 'meta/episodes/chunk-000/file-{:03d}.parquet'
@@ -80,11 +78,12 @@ class Writer:
             raise UserError(f'{folder} {held}; choose another folder or remove it')
         self.folder, self.profile, self.source = folder, profile, dict(source or {})
         self._unfinished = folder.with_name(f'{folder.name}.part')
+        busy = f'{self._unfinished} is being recorded by another process'
         if self._unfinished.is_dir():
-            os.close(locked(self._unfinished))
+            lock(self._unfinished, busy).close()
             shutil.rmtree(self._unfinished, ignore_errors=True)
         check_writable(self._unfinished / INFO)
-        self._lock = locked(self._unfinished)
+        self._lock = lock(self._unfinished, busy)
         self._rows: list[dict] = []
         self._episodes: list[dict] = []
         self._tasks: dict[str, int] = {}
@@ -98,7 +97,7 @@ class Writer:
         if kind is None:
             self.close()
         else:
-            os.close(self._lock)
+            self._lock.close()
 
     def add(self, episode: Episode) -> None:
         task = self._tasks.setdefault(episode.instruction, len(self._tasks))
@@ -194,21 +193,8 @@ class Writer:
         }
         (self._unfinished / INFO).write_text(json.dumps(info, indent=1))
         self._unfinished.rename(self.folder)
-        os.close(self._lock)
-
-
-def locked(folder: Path) -> int:
-    """A file descriptor that holds a folder for this process, until it is closed or the process ends.
-
-    Raises UserError where another one does.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise UserError(f'{folder} is being recorded by another process') from None
-    return descriptor
+        (self.folder / LOCK).unlink()
+        self._lock.close()
 
 
 def check_source(folder: Path, source: Mapping[str, object]) -> None:

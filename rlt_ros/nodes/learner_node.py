@@ -99,15 +99,10 @@ class LearnerNode(Node):
     def on_state(self, message: RlState) -> None:
         try:
             seen = seen_from_message(message, self.profile.action_dim)
-        except ValueError as error:
-            self.get_logger().error(f'state dropped: {error}', throttle_duration_sec=1.0)
-            return
-        if message.encoder_hash != self.encoder_hash:
-            if self.encoder_hash and self.learner is not None:
-                self.get_logger().error('state dropped: it is of another encoder', throttle_duration_sec=1.0)
-                return
-            self.encoder_hash = message.encoder_hash
-        try:
+            if message.encoder_hash != self.encoder_hash:
+                if self.encoder_hash and self.learner is not None:
+                    raise ValueError('it is of another encoder')
+                self.encoder_hash = message.encoder_hash
             self.assembly.add_state(message.episode, stamp_to_ns(message.header.stamp), seen, message.last)
         except ValueError as error:
             self.get_logger().error(f'state dropped: {error}', throttle_duration_sec=1.0)

@@ -1,6 +1,6 @@
 """What cells of a benchmark came to, from their run folders alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import json
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +12,7 @@ from rlt_ros.report.summary import describe, median_steps, minutes_to, successes
 
 DRAWS = 1000
 MEASURES = {'throughput_per_10min': throughput, 'median_steps': median_steps}
-ABOUT = ('cpu', 'cores', 'python', 'commit', 'system')
+ABOUT = ('cpu', 'cores', 'python', 'system')
 
 
 class Cell(Protocol):
@@ -36,6 +36,14 @@ def final(cell: Cell) -> list[dict]:
     return of_mode(read_episodes(cell.folder), 'final')
 
 
+def made_with(versions: Mapping) -> dict:
+    """Machine, commit and packages, of what `run_folder.versions` says."""
+    return {
+        'machine': {name: versions.get(name) for name in ABOUT},
+        'commit': versions.get('commit'), 'packages': versions.get('packages'),
+    }  # fmt: skip
+
+
 def results(cells: Sequence[Cell]) -> list[dict]:
     """A row of results.json for each finished cell."""
     levels = {
@@ -57,8 +65,7 @@ def results(cells: Sequence[Cell]) -> list[dict]:
             **{f'minutes_to_pass_{driver}': minutes_to(online, levels[cell.task, cell.setting, driver])
                for driver in ('vla', 'teleop')},
             'config_hash': read_object(cell.folder / 'config.yaml').get('hash'),
-            'machine': {name: versions.get(name) for name in ABOUT if name != 'commit'},
-            'commit': versions.get('commit'), 'packages': versions.get('packages'),
+            **made_with(versions),
             'weights': (done.get('wanted') or {}).get('weights'), 'cost': done.get('cost'),
         })  # fmt: skip
     return rows

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rlt_ros import __version__
-from rlt_ros.report.cells import spread
+from rlt_ros.report.cells import provenance, spread
 from rlt_ros.report.comparison import markdown_table
 
 AGREEMENT = ('success (95 %)', 'median steps', 'episodes')
@@ -52,7 +51,7 @@ def cost_rows(rows: Sequence[Mapping]) -> list[tuple[str, list[str]]]:
 def write_agreement(page: Path, found: Mapping, least_p: float) -> None:
     name = Path(found['policy']).name
     who = 'the frozen VLA' if name == 'vla' else f'the policy that RLT learned in {name}'
-    _write(page, found['machine'], [
+    _write(page, [found], [
         '# Whether lock-step and the live graph agree', '',
         f'Written by `./rlt bench agreement --page docs/{page.name}`: {who}, without noise and without learning, from '
         f'the same starts of {found["task"]} (seed {found["seed"]}) in lock-step and in the whole graph in real time.',
@@ -60,8 +59,8 @@ def write_agreement(page: Path, found: Mapping, least_p: float) -> None:
     ])  # fmt: skip
 
 
-def write_cost(page: Path, rows: Sequence[Mapping], machine: Mapping, task: str) -> None:
-    _write(page, machine, [
+def write_cost(page: Path, rows: Sequence[Mapping], task: str) -> None:
+    _write(page, [row | {'seed': seed} for row in rows for seed in range(row['seeds'])], [
         '# What lock-step costs', '',
         f'Written by `./rlt bench cost --page docs/{page.name}`: RLT learns {task}, once per seed, by several workers. '
         'Robot minutes simulated in a minute count all workers together, with the time that they need to start.', '',
@@ -69,7 +68,7 @@ def write_cost(page: Path, rows: Sequence[Mapping], machine: Mapping, task: str)
     ])  # fmt: skip
 
 
-def _write(page: Path, machine: Mapping, lines: Sequence[str]) -> None:
-    about = f'{machine["cpu"]}, {machine["cores"]} cores, Python {machine["python"]}; rlt_ros {__version__}'
+def _write(page: Path, rows: list[dict], lines: Sequence[str]) -> None:
+    """rows: with what `provenance` tells."""
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text('\n'.join([*lines, '', f'{about}.']) + '\n')
+    page.write_text('\n'.join([*lines, '', f'{provenance(rows)}.']) + '\n')

@@ -1,7 +1,6 @@
 """Demonstrations on disk."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +97,7 @@ def test_of_an_interrupted_recording_nothing_gets_into_the_next(tmp_path: Path) 
     assert not folder.exists()
     with pytest.raises(UserError, match='set.part is being recorded by another process'):
         Writer(folder, ROBOT)
-    os.close(interrupted._lock)  # its process has ended
+    interrupted._lock.close()  # its process has ended
     writer = Writer(folder, ROBOT)
     writer.add(episode(5))
     writer.close()
