@@ -19,7 +19,7 @@ import time
 import numpy as np
 
 from rlt_ros import __version__
-from rlt_ros.bench.learning import FINAL, Recorder, evaluate, learn
+from rlt_ros.bench.learning import EPISODE, FINAL, Recorder, evaluate, learn
 from rlt_ros.bench.lockstep import LockStep, Result, hands_over, one_core, open_lockstep
 from rlt_ros.bench.parts import Parts
 from rlt_ros.bench.variations import varied
@@ -67,6 +67,12 @@ class Cell:
     def its_task(self) -> str:
         """Name of the task's configuration in the cell's setting."""
         return f'{self.task}_full' if self.setting == 'full' else self.task
+
+    @property
+    def work(self) -> float:
+        """Robot minutes that are simulated for it, about: for the time that remains."""
+        evaluated = self.episodes * EPISODE[self.setting] * (1 + self.thorough)
+        return evaluated + (self.minutes if self.driver == 'rlt' else 0.0)
 
     def models(self) -> tuple[RobotProfile, Task, Method, Parts]:
         """All that it is computed with; raises UserError where something of it does not exist."""
@@ -155,8 +161,7 @@ def run_cell(cell: Cell) -> None:
     else:
         recorder = Recorder(cell.folder, profile.control_rate, method)
         drive = driving(cell.driver, profile, task, method, cell.seed)
-        evaluate(drive, 'final', cell.episodes, recorder,
-                 lambda _, note: report(recorder.ticks / profile.control_rate / 60, note))
+        evaluate(drive, 'final', cell.episodes, recorder, report)
     wall, used = time.monotonic() - started, time.process_time() - cpu
     minutes = recorder.ticks / profile.control_rate / 60
     cost = {

@@ -19,6 +19,8 @@ from rlt_ros.sim.physics import SOFT, STIFF
 LEARNING, FINAL, WHOLE = 2, 7, 13
 PATIENCE = 50  # whole episodes in a row of which nothing could be learned
 CURRICULUM = 2 / 3  # of the robot minutes of a full task: so long its critical phase alone is practised
+EVALUATED = {'final': SOFT, 'stiff': STIFF}  # modes after learning, without noise: with which contact
+EPISODE = {'critical': 1 / 15, 'full': 1 / 3}  # robot minutes of such an episode, about: for the time that remains
 
 
 class Recorder:
@@ -26,7 +28,8 @@ class Recorder:
 
     def __init__(self, folder: Path, rate: float, method: Method):
         self.folder, self.rate, self.method = folder, rate, method
-        self.number, self.minutes, self.ticks = 0, 0.0, 0
+        self.number, self.ticks = 0, 0
+        self.minutes = self.evaluated = 0.0  # robot minutes that were learned from; of the evaluation afterwards
 
     def add(
         self, mode: str, result: Result, learner: Learner | None = None, fresh: int = 0, seconds: float = 0.0
@@ -36,6 +39,8 @@ class Recorder:
         self.ticks += result.steps
         if mode in LEARNED:
             self.minutes += result.learned / self.rate / 60
+        if mode in EVALUATED:
+            self.evaluated += result.steps / self.rate / 60
         record = {
             'episode': self.number, 'mode': mode, 'outcome': 'success' if result.success else 'timeout',
             'steps': result.steps, 'seconds': result.steps / self.rate, 'robot_minutes': self.minutes,
@@ -89,7 +94,7 @@ def learn(
     practise(runner, learner, minutes, '', recorder, report)
     checkpoint.write(folder / 'checkpoints' / 'learner.safetensors', learner)
     checkpoint.replace(folder / 'checkpoints' / 'actor.safetensors', learner.packed())
-    for mode, physics in (('final', SOFT), ('stiff', STIFF))[: 1 + stiff]:
+    for mode, physics in tuple(EVALUATED.items())[: 1 + stiff]:
         again = open_lockstep(profile, task, method, [seed, FINAL], physics, parts)
         again.use(learner)
         drive = lambda watch: again.episode('online', noise=False, watch=watch)  # noqa: B023, E731
@@ -133,10 +138,13 @@ def evaluate(
     drive: Callable[[Callable], Result], mode: str, episodes: int, recorder: Recorder,
     report: Callable[[float, str], None], learner: Learner | None = None,
 ) -> None:  # fmt: skip
-    """Record episodes of one who drives, from the starts as they come; the final ones tick by tick in trace.npy."""
+    """Record episodes of one who drives, from the starts as they come; the final ones tick by tick in trace.npy.
+
+    Robot minutes are reported beyond those that were learned from.
+    """
     trace = Trace()
     for number in range(episodes):
         recorder.add(mode, drive(trace.watch), learner)
-        report(recorder.minutes, f'{mode}: episode {number + 1} of {episodes}')
+        report(recorder.minutes + recorder.evaluated, f'{mode}: episode {number + 1} of {episodes}')
     if mode == 'final':
         trace.save(recorder.folder / 'trace.npy')

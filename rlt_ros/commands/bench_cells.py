@@ -275,7 +275,7 @@ def compute(cells: 'Sequence[Cell]', workers: int, address: str) -> 'tuple[list[
     from rlt_ros.bench.cells import DONE, run
     from rlt_ros.data.progress import progress
 
-    work = {cell.name: (cell.minutes if cell.driver == 'rlt' else 0.0) + cell.episodes / 15 for cell in cells}
+    work = {cell.name: cell.work for cell in cells}
     at, ended_so_far, few = dict.fromkeys(work, 0.0), set(), len(cells) <= 24
     with progress() as bars:
         bars.speed_estimate_period = 600.0  # s: cells are slow and unlike each other
