@@ -262,10 +262,10 @@ class Method(Strict):
     delay: int = Field(default=3, ge=0, le=25, description='n, ticks already committed when a chunk is asked for')
     discount: float = Field(default=0.985, gt=0, lt=1, description='gamma, per control step')
     bc_weight: float = Field(
-        default=0.1, ge=0, le=100, description='beta, on the summed squared deviation from the reference chunk (Eq. 5)'
+        default=0.03, ge=0, le=100, description='beta, on the summed squared deviation from the reference chunk (Eq. 5)'
     )
     bc_first: float = Field(
-        default=0.0, ge=0, le=100, description='beta at first, where that is more: until the critic has seen what its '
+        default=0.1, ge=0, le=100, description='beta at first, where that is more: until the critic has seen what its '
         'actor does, the actor stays near the VLA'
     )  # fmt: skip
     bc_ramp: int = Field(default=15_000, ge=1, le=10_000_000, description='updates in which beta falls to bc_weight')
@@ -274,14 +274,14 @@ class Method(Strict):
         default=0.5, ge=0, le=1, description='chance that a training sample hides its reference from the actor'
     )
     token_noise: float = Field(
-        default=0.0, ge=0, le=5, description='sigma of noise on z_rl in every training sample, standardised units: so '
+        default=0.3, ge=0, le=5, description='sigma of noise on z_rl in every training sample, standardised units: so '
         'few transitions are learned by heart otherwise'
     )  # fmt: skip
     rest_noise: float = Field(
-        default=0.0, ge=0, le=5, description='the same on the rest of the state: proprioception and committed commands'
+        default=0.1, ge=0, le=5, description='the same on the rest of the state: proprioception and committed commands'
     )
     action_noise: float = Field(
-        default=0.0, ge=0, le=5, description='the same on the executed chunk, normalised action units: else critics '
+        default=0.1, ge=0, le=5, description='the same on the executed chunk, normalised action units: else critics '
         'have ridges between the few chunks that were tried, and the actor climbs them'
     )  # fmt: skip
     hidden: int = Field(default=128, ge=8, le=4096, description='width of the hidden layers')

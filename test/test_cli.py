@@ -285,6 +285,15 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
     assert done.stderr.strip() == '[]' and all(command in done.stdout for command in ('up', 'demo', 'watch', 'report'))
 
 
+def test_a_command_stands_in_one_place():
+    groups = cli.build().registered_groups
+    (bench,) = (group for group in groups if group.name == 'bench')
+    top = [command.name or command.callback.__name__ for command in cli.build().registered_commands]
+    inside = [command.name or command.callback.__name__ for command in bench.typer_instance.registered_commands]
+    assert {'demo', 'up', 'view'} <= set(top) and {'tasks', 'ablations', 'soak'} <= set(inside)
+    assert not set(top) & set(inside)
+
+
 NODE = """
 import signal, time
 from rlt_ros.config import Strict

@@ -1,19 +1,16 @@
-"""A pydantic model as a node's ROS parameters: declared, described, checked at the start and while running."""
+"""A pydantic model as a node's ROS parameters: declared, described and checked at the start; fixed from then on."""
 
 from array import array
-from collections.abc import Callable
 import math
 import sys
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 
 from rlt_ros.config import Strict, validate
-from rlt_ros.errors import UserError
 
 Model = TypeVar('Model', bound=Strict)
 
@@ -22,11 +19,11 @@ ROS_OWN = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
 INTEGER_LIMIT = 2**63 - 1
 
 
-def declare(node: Node, model: type[Model], on_change: Callable[[Model], None] | None = None) -> Model:
+def declare(node: Node, model: type[Model]) -> Model:
     """Declare every field of `model` as a ROS parameter of the same name and return the values given at the start.
 
-    Fields need defaults of type bool, int, float, str or a list of one of these. A field may change at run time only
-    with `Field(json_schema_extra={'run_time': True})`; the changed model is then handed to `on_change`.
+    Fields need defaults of type bool, int, float, str or a list of one of these. None may change at run time: what a
+    run was made with is what its folder says.
 
     Raises UserError that names the parameter, its value and what is allowed, also for an unknown parameter.
     """
@@ -36,28 +33,6 @@ def declare(node: Node, model: type[Model], on_change: Callable[[Model], None] |
         [(name, getattr(values, name), descriptor(field)) for name, field in model.model_fields.items()],
         ignore_override=True,
     )
-    current = [values]
-
-    def changed(parameters: list[Parameter]) -> Model:
-        new = {item.name: _plain(item.value) for item in parameters if item.name in model.model_fields}
-        return validate(model, {**current[0].model_dump(), **new}, f'{node.get_name()} parameters')
-
-    def check(parameters: list[Parameter]) -> SetParametersResult:
-        try:
-            changed(parameters)
-        except UserError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
-
-    def apply(parameters: list[Parameter]) -> None:
-        new = changed(parameters)
-        if new != current[0]:
-            current[0] = new
-            if on_change is not None:
-                on_change(new)
-
-    node.add_on_set_parameters_callback(check)
-    node.add_post_set_parameters_callback(apply)
     return values
 
 
@@ -74,11 +49,7 @@ def given(node: Node) -> dict[str, Any]:
 
 def descriptor(field: FieldInfo) -> ParameterDescriptor:
     """What `ros2 param describe` shows of a field: description, range, allowed values, read-only."""
-    extra = field.json_schema_extra
-    result = ParameterDescriptor(
-        description=field.description or '',
-        read_only=not (isinstance(extra, dict) and extra.get('run_time', False)),
-    )
+    result = ParameterDescriptor(description=field.description or '', read_only=True)
     if get_origin(field.annotation) is Literal:
         result.additional_constraints = 'one of: ' + ', '.join(str(value) for value in get_args(field.annotation))
     low, high = _bounds(field)

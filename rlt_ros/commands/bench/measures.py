@@ -1,4 +1,4 @@
-"""rlt bench: measurements, in lock-step without ROS or of the running graph."""
+"""rlt bench learning, learner, control, latency, takeover, soak: one measurement each."""
 
 import json
 from pathlib import Path
@@ -8,24 +8,9 @@ from rich.console import Console
 from rich.table import Table
 import typer
 
-from rlt_ros.commands import bench_cells
-
 Task = Annotated[str, typer.Option(help='task, name or path')]
 Method = Annotated[str, typer.Option(help='method, name or path')]
 Robot = Annotated[str, typer.Option(help='robot profile, name or path')]
-
-
-def add(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help='Measure, as fast as the machine goes.')
-    group.callback()(lambda: None)
-    group.command('learning')(learning)
-    group.command('learner')(learner)
-    group.command('control')(control)
-    group.command('latency')(latency)
-    group.command('takeover')(takeover)
-    group.command('soak')(soak)
-    bench_cells.add(group)
-    app.add_typer(group, name='bench')
 
 
 def learning(
@@ -201,3 +186,6 @@ def soak(
 
         Console().print(soak_table(found))
     raise typer.Exit(1 if found['violated'] else 0)
+
+
+COMMANDS = learning, learner, control, latency, takeover, soak

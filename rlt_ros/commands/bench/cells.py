@@ -38,15 +38,6 @@ Robot = Annotated[str, typer.Option(help='robot profile, name or path')]
 Folder = Annotated[Path, typer.Option(help='of the runs; what is finished there is kept')]
 
 
-def add(group: typer.Typer) -> None:
-    group.command()(tasks)
-    group.command()(ablations)
-    group.command()(study)
-    group.command()(encoder)
-    group.command()(agreement)
-    group.command()(cost)
-
-
 def tasks(
     methods: Annotated[str, typer.Option(help='of vla, teleop, rlt: all, or separated by commas')] = 'all',
     tasks: Annotated[str, typer.Option(help='all, or names separated by commas')] = 'all',
@@ -347,3 +338,6 @@ def end(trouble: list[str], console: Console) -> None:
     for line in trouble:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     raise typer.Exit(1 if trouble else 0)
+
+
+COMMANDS = tasks, ablations, study, encoder, agreement, cost
