@@ -51,7 +51,7 @@ def action(spec: graph.NodeSpec, namespace: str) -> Node:
     package, executable = spec.better.split('/') if spec.better else ('rlt_ros', spec.executable)
     return Node(
         package=package, executable=executable, name=spec.name, namespace=namespace, output='both',
-        parameters=[parameters], remappings=list(spec.remappings.items()),
+        parameters=[parameters],
         ros_arguments=security.arguments(namespace, spec.name),
         respawn=spec.respawn_delay is not None, respawn_delay=spec.respawn_delay,
         prefix=f'nice -n {spec.nice}' if spec.nice else None,

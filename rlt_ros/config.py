@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 import yaml
@@ -33,6 +33,8 @@ UnitVector = Annotated[Vector3, AfterValidator(_unit)]
 class Strict(BaseModel):
     """A model that refuses unknown keys and cannot be changed."""
 
+    kind: ClassVar[str] = ''  # what a file of it is of
+    folder: ClassVar[str] = ''  # of config/, with the files that the package ships
     model_config = ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
 
 
@@ -70,8 +72,8 @@ class Arm(Strict):
     )  # fmt: skip
 
 
-class SimulatedMount(Strict):
-    """Where the simulator puts a camera, and where camera_node takes it to be."""
+class Mount(Strict):
+    """Where a camera is: the simulator puts it there, and camera_node takes it to be there."""
 
     body: str = Field(description='"world" or an arm name (its hand)')
     position: Vector3 = Field(description='m, in that body')
@@ -80,7 +82,7 @@ class SimulatedMount(Strict):
     field_of_view: float = Field(gt=1, lt=150, description='degrees, vertical')
 
     @model_validator(mode='after')
-    def _looks_somewhere(self) -> 'SimulatedMount':
+    def _looks_somewhere(self) -> 'Mount':
         if self.look_at == self.position:
             raise ValueError(f'look_at {self.look_at} must be another point than position')
         ahead = [to - at for to, at in zip(self.look_at, self.position, strict=True)]
@@ -100,7 +102,7 @@ class Camera(Strict):
     source: str = Field(
         default='', description='"" reads the topic; /dev/video0, rtsp://..., or a video file is opened in its place'
     )
-    mount: SimulatedMount
+    mount: Mount
 
     @model_validator(mode='after')
     def _sees(self) -> 'Camera':
@@ -112,6 +114,8 @@ class Camera(Strict):
 class RobotProfile(Strict):
     """A robot: its arms, cameras, rates and topics. Everything that has a size takes it from here."""
 
+    kind = 'robot'
+    folder = 'robots'
     name: str
     arms: list[Arm] = Field(min_length=1)
     cameras: list[Camera] = Field(min_length=1)
@@ -122,7 +126,7 @@ class RobotProfile(Strict):
     observation_rate: float = Field(default=25.0, ge=1, le=200, description='Hz, of observations')
     max_skew: float = Field(default=0.02, gt=0, description='s, between the parts of an observation')
     max_age: float = Field(default=0.1, gt=0, description='s, of joint states before the robot holds')
-    max_lag: float = Field(default=0.2, gt=0, description='rad, commanded minus measured')
+    max_lag: float = Field(default=0.2, gt=0, description='rad (gripper: m), commanded minus measured')
     workspace_low: Vector3 = Field(description='m, world frame, where tool centre points may go')
     workspace_high: Vector3 = Field(description='m, world frame')
     command_interface: Literal['joint_trajectory', 'forward'] = 'joint_trajectory'
@@ -187,6 +191,8 @@ class RobotProfile(Strict):
 class Task(Strict):
     """A task for a robot: what the VLA is told and when an episode is over."""
 
+    kind = 'task'
+    folder = 'tasks'
     name: str
     instruction: str = Field(min_length=1, max_length=200)
     scene: str = Field(description="scene of the simulator: a module of rlt_ros/sim/tasks, or a Python file's path")
@@ -255,8 +261,10 @@ class Shares(Strict):
 
 
 class Method(Strict):
-    """How the robot learns. Section numbers are the RLT paper's; where it is silent, docs/method.md says why."""
+    """How the robot learns. Equations are the RLT paper's; where it is silent, docs/method.md says why."""
 
+    kind = 'method'
+    folder = 'methods'
     name: str
     chunk: int = Field(default=10, ge=1, le=50, description='C, steps per RL action chunk')
     delay: int = Field(default=3, ge=0, le=25, description='n, ticks already committed when a chunk is asked for')
@@ -337,12 +345,11 @@ def learned_with(method: Method, task: Task) -> Method:
 
 
 Model = TypeVar('Model', bound=Strict)
-FOLDERS = {RobotProfile: 'robots', Task: 'tasks', Method: 'methods'}
 
 
 def names(model: type[Strict]) -> list[str]:
     """Names the package ships for a kind of configuration."""
-    return sorted(path.stem for path in (share() / 'config' / FOLDERS[model]).glob('*.yaml'))
+    return sorted(path.stem for path in (share() / 'config' / model.folder).glob('*.yaml'))
 
 
 def load(model: type[Model], name: str, **overrides: object) -> Model:
@@ -351,18 +358,17 @@ def load(model: type[Model], name: str, **overrides: object) -> Model:
     Raises UserError that names the file, key, value and what is allowed.
     """
     is_path = '/' in name or name.endswith(('.yaml', '.yml'))
-    path = Path(name) if is_path else share() / 'config' / FOLDERS[model] / f'{name}.yaml'
-    kind = FOLDERS[model][:-1]
+    path = Path(name) if is_path else share() / 'config' / model.folder / f'{name}.yaml'
     if not path.is_file():
         raise UserError(
-            f'{kind} "{name}" does not exist; there are: {", ".join(names(model))}, or the path of a YAML file'
+            f'{model.kind} "{name}" does not exist; there are: {", ".join(names(model))}, or the path of a YAML file'
         )
     try:
         data = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise UserError(f'{path} is no readable YAML: {" ".join(str(error).split())}') from None
     if not isinstance(data, dict):
-        raise UserError(f'{path} must hold keys and values of a {kind}')
+        raise UserError(f'{path} must hold keys and values of a {model.kind}')
     return validate(model, {**data, **overrides}, str(path))
 
 

@@ -62,7 +62,6 @@ class NodeSpec:
     takes: tuple[str, ...] = ()                                   # arguments that become parameters of the node
     better: str = ''                                              # package/executable to prefer where it is installed
     parameters: dict[str, Value] = field(default_factory=dict)
-    remappings: dict[str, str] = field(default_factory=dict)
     condition: str = ''                                           # boolean argument without which it is not started
     required: bool = False                                        # the whole graph stops when it ends
     finishes: bool = False                                        # its exit with code 0 means: the run is finished
@@ -88,7 +87,7 @@ NODES = (
     NodeSpec('joy_node', better='joy/game_controller_node', parameters={'autorepeat_rate': 50.0}, condition='joystick',
              respawn_delay=1.0, stop_order=2),
     NodeSpec('teleop_node', ('robot',), respawn_delay=1.0, stop_order=2),
-    NodeSpec('episode_node', ('robot', 'task', 'method', 'minutes', 'run_folder'),
+    NodeSpec('episode_node', ('task', 'method', 'minutes', 'run_folder'),
              required=True, finishes=True, stop_order=0),
     NodeSpec('monitor_node', ('robot', 'task', 'run_folder', 'record'),
              respawn_delay=1.0, stop_order=7),

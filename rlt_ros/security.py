@@ -26,14 +26,14 @@ def enabled(environment: Mapping[str, str]) -> bool:
     return value == 'true'
 
 
-def enclave(namespace: str, node: str) -> str:
-    """Where the keystore has the keys of a node."""
+def full_name(namespace: str, node: str) -> str:
+    """A node's name in the whole graph; under it the keystore has its keys (its enclave)."""
     return '/' + '/'.join(part for part in (namespace.strip('/'), node) if part)
 
 
 def arguments(namespace: str, node: str, environment: Mapping[str, str] = os.environ) -> list[str]:
     """What follows --ros-args for a node of the graph."""
-    return ['--enclave', enclave(namespace, node)] if enabled(environment) else []
+    return ['--enclave', full_name(namespace, node)] if enabled(environment) else []
 
 
 def check(namespace: str, nodes: Iterable[str], environment: Mapping[str, str] = os.environ) -> str:
@@ -53,7 +53,7 @@ def check(namespace: str, nodes: Iterable[str], environment: Mapping[str, str] =
                         'without keys unprotected')
     store = Path(environment.get('ROS_SECURITY_KEYSTORE') or '/nowhere')
     for node in nodes:
-        folder = store / 'enclaves' / enclave(namespace, node).lstrip('/')
+        folder = store / 'enclaves' / full_name(namespace, node).lstrip('/')
         if missing := [name for name in FILES if not (folder / name).is_file()]:
             raise UserError(f'ROS_SECURITY_ENABLE = true, but {folder} has no {missing[0]} ({DOCS})')
     return f'DDS security: enforced, keystore {store}'

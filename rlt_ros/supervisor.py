@@ -44,17 +44,16 @@ def command(spec: NodeSpec, namespace: str, folder: Path) -> list[str]:
     One file with the node's full name as key: ROS prefers the more specific key, so that parameters given with -p or
     under a wildcard could lose against a file without a word.
     """
-    full_name = '/' + '/'.join(part for part in (namespace.strip('/'), spec.name) if part)
     parameters = folder / f'{spec.name}.yaml'
-    parameters.write_text(json.dumps({full_name: {'ros__parameters': spec.parameters}}))  # JSON is YAML
+    content = {security.full_name(namespace, spec.name): {'ros__parameters': spec.parameters}}
+    parameters.write_text(json.dumps(content))  # JSON is YAML
     if spec.better:
         program = [str(installed(spec.better))]
     else:
         script = [spec.executable] if '/' in spec.executable else ['-m', f'rlt_ros.nodes.{spec.executable}']
         program = [sys.executable, '-u', *script]
-    remappings = [word for old, new in spec.remappings.items() for word in ('-r', f'{old}:={new}')]
     return [*program, '--ros-args', '-r', f'__node:={spec.name}',
-            '-r', f'__ns:=/{namespace.strip("/")}', '--params-file', str(parameters), *remappings,
+            '-r', f'__ns:=/{namespace.strip("/")}', '--params-file', str(parameters),
             *security.arguments(namespace, spec.name)]
 
 

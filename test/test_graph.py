@@ -209,8 +209,6 @@ def test_launch_starts_what_the_supervisor_starts(launch_file, given, tmp_path):
         assert f'/{node["namespace"]}/{node["name"]}' == full_name
         assert f'__ns:=/{node["namespace"]}' in words and f'__node:={node["name"]}' in words
         assert f'rlt_ros.nodes.{node["executable"]}' in words and node['package'] == 'rlt_ros'
-        assert [f'{old}:={new}' for old, new in node['remappings']] == list(
-            f'{old}:={new}' for old, new in spec.remappings.items())
         assert node['respawn'] == (spec.respawn_delay is not None) and node['respawn_delay'] == spec.respawn_delay
         assert isinstance(node['on_exit'], KINDS['Shutdown']) == spec.required
         assert node['prefix'] == (f'nice -n {spec.nice}' if spec.nice else None)

@@ -7,14 +7,13 @@ from rlt_ros.supervisor import NOTEWORTHY, command, environment
 
 
 def test_parameters_are_written_under_the_full_name_of_the_node(tmp_path):
-    spec = NodeSpec('camera_node', parameters={'robot': '7', 'minutes': 30.0, 'record': False},
-                    remappings={'image': 'left/image'})
+    spec = NodeSpec('camera_node', parameters={'robot': '7', 'minutes': 30.0, 'record': False})
     words = command(spec, '/rlt/', tmp_path)
     file = words[words.index('--params-file') + 1]
     assert yaml.safe_load(open(file).read()) == {
         '/rlt/camera_node': {'ros__parameters': {'robot': '7', 'minutes': 30.0, 'record': False}}}
     assert words[2:4] == ['-m', 'rlt_ros.nodes.camera_node']
-    assert '__ns:=/rlt' in words and 'image:=left/image' in words
+    assert '__ns:=/rlt' in words
 
 
 def test_without_a_namespace_the_node_is_at_the_root(tmp_path):

@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from pydantic import Field
 from std_srvs.srv import Trigger
 
-from rlt_ros.config import Method, RobotProfile, Task, load
+from rlt_ros.config import Method, Task, load
 from rlt_ros.episode.machine import ACTING, MODES, Event, Phase, Plan, State, adopt, advance, is_finished, is_too_early
 from rlt_ros.msg import EpisodeEvent, EpisodeState, ExecutorStatus, LearnerStatus
 from rlt_ros.report.records import read_episodes
@@ -38,7 +38,6 @@ SERVICES = (Event.START, Event.HANDOVER, Event.SUCCESS, Event.FAILURE, Event.ABO
 
 
 class Parameters(Managed):
-    robot: str = Field(default='bimanual', description='robot profile, name or path')
     task: str = Field(default='ethernet', description='task, name or path')
     method: str = Field(default='rlt', description='method, name or path')
     minutes: float = Field(default=30.0, gt=0, le=10000, description='robot minutes to learn from, then finished')
@@ -68,7 +67,6 @@ class EpisodeNode(ManagedNode):
         super().__init__('episode_node')
 
     def configure(self, parameters: Parameters) -> None:
-        load(RobotProfile, parameters.robot)
         self.task, self.method = load(Task, parameters.task), load(Method, parameters.method)
         self.plan = Plan(
             self.method.evaluation_episodes, self.method.warmup_episodes, parameters.minutes,

@@ -19,7 +19,7 @@ from rlt_ros.ros.node import fill_array, ns_to_stamp, run, stamp_to_ns
 from rlt_ros.ros.qos import COMMAND, RELIABLE
 from rlt_ros.teleop.cartesian import Cartesian, Frame
 from rlt_ros.teleop.joystick import Holder, Joystick, Takeover
-from rlt_ros.teleop.mapping import load_mapping
+from rlt_ros.teleop.mapping import Mapping
 
 PULSE, STRENGTH = 0.2, 0.7  # s, 0 to 1: of the rumble at takeover and hand-back
 
@@ -77,7 +77,7 @@ class TeleopNode(ManagedNode):
         """Controllers of which nothing has been heard, by device; raises UserError for a wrong mapping or arm."""
         arms = [arm.name for arm in self.profile.arms]
         mappings = {'joy': self.parameters.joy, 'keyboard': 'keyboard'}
-        return {device: Joystick(load_mapping(name), arms, self.parameters.arm) for device, name in mappings.items()}
+        return {device: Joystick(load(Mapping, name), arms, self.parameters.arm) for device, name in mappings.items()}
 
     def on_joints(self, message: JointState) -> None:
         self.joints = (time.monotonic(), message)

@@ -13,13 +13,13 @@ from sensor_msgs.msg import JointState, Joy
 from std_srvs.srv import Trigger
 
 from rlt_ros.bench.takeover import JOY_PERIOD, Step
-from rlt_ros.config import RobotProfile
+from rlt_ros.config import RobotProfile, load
 from rlt_ros.control.executor import ACTING
 from rlt_ros.errors import UserError
 from rlt_ros.msg import EpisodeEvent, ExecutedStep
 from rlt_ros.ros.node import ns_to_stamp, stamp_to_seconds
 from rlt_ros.ros.qos import RELIABLE, STORED
-from rlt_ros.teleop.mapping import load_mapping
+from rlt_ros.teleop.mapping import Mapping
 
 
 class Operator:
@@ -37,7 +37,7 @@ class Operator:
         self.node = node = Node('operator', context=self.context, namespace=namespace, enable_rosout=False)
         self.executor = EventsExecutor(context=self.context)
         self.executor.add_node(node)
-        mapping = load_mapping('gamecontroller')
+        mapping = load(Mapping, 'gamecontroller')
         self.axes, self.buttons = mapping.needs
         self.deadman = int(mapping.deadman.split()[1])
         self.joy = node.create_publisher(Joy, 'joy', RELIABLE(10))

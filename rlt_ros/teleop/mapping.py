@@ -1,14 +1,10 @@
 """What the axes and buttons of a Joy message mean: files of config/joy."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
-import yaml
 
-from rlt_ros.config import Strict, validate
-from rlt_ros.errors import UserError
-from rlt_ros.paths import share
+from rlt_ros.config import Strict
 
 # axis: -1 to 1; trigger: 0 to 1, an axis that rests at 0 or 1 and goes to -1, of which the negative half counts
 Input = Annotated[str, Field(pattern=r'^(axis|trigger|button) \d{1,2}$')]
@@ -34,6 +30,8 @@ class Directions(Strict):
 class Mapping(Strict):
     """A controller."""
 
+    kind = 'controller'
+    folder = 'joy'
     deadman: Button = Field(description='held: the person moves the robot')
     next_arm: Button | None = Field(default=None, description='pressed: the next arm is moved, after the last one all')
     deadzone: float = Field(default=0.1, ge=0, lt=1, description='deflection that counts as none')
@@ -64,17 +62,3 @@ class Mapping(Strict):
         if len(set(self.buttons)) != len(self.buttons):
             raise ValueError('deadman, next_arm and events must be different buttons')
         return self
-
-
-def load_mapping(name: str) -> Mapping:
-    """Read a mapping by name (of config/joy) or path. Raises UserError that names what is wrong and what is allowed."""
-    folder = share() / 'config' / 'joy'
-    path = Path(name) if '/' in name or name.endswith(('.yaml', '.yml')) else folder / f'{name}.yaml'
-    if not path.is_file():
-        known = ', '.join(sorted(file.stem for file in folder.glob('*.yaml')))
-        raise UserError(f'joy "{name}" does not exist; there are: {known}, or the path of a YAML file')
-    try:
-        data = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f'{path} is no readable YAML: {" ".join(str(error).split())}') from None
-    return validate(Mapping, data, str(path))

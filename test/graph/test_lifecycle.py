@@ -28,7 +28,8 @@ def parameters(name, folder):
         'vla_node': {'weights': str(vla)}, 'rl_token_node': {'weights': str(token), 'vla_weights': str(vla)},
         'executor_node': {'vla_weights': str(vla)},
     }  # fmt: skip
-    return {'robot': 'single_arm', **weights.get(name, {})}
+    robot = {} if name == 'episode_node' else {'robot': 'single_arm'}
+    return robot | weights.get(name, {})
 
 
 @pytest.mark.parametrize(('name', 'output'), OUTPUTS.items())
@@ -56,7 +57,7 @@ def test_a_node_goes_through_its_states_by_the_lifecycle_services(bench, tmp_pat
     assert 'Traceback' not in bench.log(name)
 
 
-@pytest.mark.parametrize('name', ['camera_node', 'executor_node', 'episode_node'])
+@pytest.mark.parametrize('name', ['camera_node', 'executor_node', 'teleop_node'])
 def test_a_wrong_configuration_refuses_the_transition_or_ends_the_process(bench, tmp_path, name):
     robot = tmp_path / 'robot.yaml'
     robot.write_text(yaml.safe_dump(PROFILE.model_dump() | {'control_rate': -1.0}))

@@ -60,7 +60,7 @@ def policy() -> dict[str, Rules]:
         profile, = profiles
         assert (profiles.tag, profile.tag, set(profile.attrib)) == ('profiles', 'profile', {'ns', 'node'})
         assert profile.get('node') not in found
-        assert enclave.get('path') == security.enclave(profile.get('ns'), profile.get('node'))
+        assert enclave.get('path') == security.full_name(profile.get('ns'), profile.get('node'))
         found[profile.get('node')] = rules_of(profile, profile.get('ns'), profile.get('node'))
     return found
 

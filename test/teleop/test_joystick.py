@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
+from rlt_ros.config import load
 from rlt_ros.errors import UserError
 from rlt_ros.teleop.joystick import RAMP, SHORTEST, SILENCE, Holder, Joystick
-from rlt_ros.teleop.mapping import load_mapping
+from rlt_ros.teleop.mapping import Mapping
 
 ARMS = ('left', 'right')
 DEADMAN, NEXT_ARM, SUCCESS, FAILURE, ABORT, ESTOP = 10, 7, 0, 1, 4, 9
@@ -20,7 +21,7 @@ def buttons(*held):
 
 @pytest.fixture
 def joystick():
-    joystick = Joystick(load_mapping('gamecontroller'), ARMS)
+    joystick = Joystick(load(Mapping, 'gamecontroller'), ARMS)
     joystick.update(MIDDLE, buttons(), 0.0)
     return joystick
 
@@ -52,7 +53,7 @@ def test_dead_zone_buttons_and_triggers(joystick):
     assert not takeover.linear.any()
     np.testing.assert_allclose(takeover.angular, [-0.5, 0, 0])  # the d-pad to the left rolls to the left
     assert takeover.gripper == pytest.approx(0.15)  # the left trigger, half pulled, opens
-    linux = Joystick(load_mapping('xbox_linux'), ARMS)
+    linux = Joystick(load(Mapping, 'xbox_linux'), ARMS)
     for rest in (0.0, 1.0):  # untouched triggers report 0, later 1
         assert linux.update([0, 0, rest, 0, 0, rest, 0, 0], [int(i == 5) for i in range(11)], 0.1)[0].gripper == 0
 
@@ -64,9 +65,9 @@ def test_the_other_arm_and_both(joystick):
         joystick.update(MIDDLE, buttons(), now)
         arms.append(joystick.update(MIDDLE, buttons(DEADMAN, NEXT_ARM), now + 0.1)[0].arms)
     assert arms == [(0, 1), (0,), (1,)]
-    assert Joystick(load_mapping('gamecontroller'), ARMS, 'left').arm == 'left'
+    assert Joystick(load(Mapping, 'gamecontroller'), ARMS, 'left').arm == 'left'
     with pytest.raises(UserError, match='"middle".*left, right, all'):
-        Joystick(load_mapping('gamecontroller'), ARMS, 'middle')
+        Joystick(load(Mapping, 'gamecontroller'), ARMS, 'middle')
 
 
 def test_choosing_an_arm_takes_nothing_over(joystick):
@@ -109,7 +110,7 @@ def test_success_and_failure_at_once_say_nothing_but_abort_does(joystick):
 
 
 def test_a_button_held_at_the_start_or_after_silence_is_no_press_but_the_e_stop_is():
-    joystick = Joystick(load_mapping('gamecontroller'), ARMS)
+    joystick = Joystick(load(Mapping, 'gamecontroller'), ARMS)
     assert joystick.update(MIDDLE, buttons(SUCCESS, ESTOP), 0.0)[1] == ['estop']
     assert joystick.update(MIDDLE, buttons(), 0.1)[1] == []
     assert joystick.update(MIDDLE, buttons(SUCCESS, ESTOP), 5.0)[1] == ['estop']
@@ -141,7 +142,7 @@ def test_a_message_of_another_device_or_with_no_number_takes_nothing_over(joysti
     )
 )
 def test_any_message_gives_a_motion_within_the_limits(messages):
-    joystick, now, pressed = Joystick(load_mapping('gamecontroller'), ARMS), 0.0, -1.0
+    joystick, now, pressed = Joystick(load(Mapping, 'gamecontroller'), ARMS), 0.0, -1.0
     for axes, state, pause in messages:
         now += pause
         takeover, _ = joystick.update(axes, state, now)
@@ -173,24 +174,24 @@ def test_who_took_the_robot_first_has_it_until_the_release():
         ('deadman: button 1\nlinear_speed: 3', ['linear_speed = 3']),
         ('deadmen: button 1\ndeadman: button 1', ['unknown key "deadmen"']),
         ('[', ['no readable YAML']),
-        ('', ['valid dictionary']),
+        ('', ['keys and values']),
     ],
 )
 def test_a_wrong_mapping_is_told(tmp_path, text, words):
     path = tmp_path / 'joy.yaml'
     path.write_text(text)
     with pytest.raises(UserError) as error:
-        load_mapping(str(path))
+        load(Mapping, str(path))
     assert all(word in str(error.value) for word in [str(path), *words])
 
 
 def test_an_unknown_mapping_names_those_there_are():
     with pytest.raises(UserError, match='"nonesuch".*gamecontroller, keyboard, spacemouse, xbox_linux'):
-        load_mapping('nonesuch')
+        load(Mapping, 'nonesuch')
 
 
 @pytest.mark.parametrize(
     ('name', 'needs'), [('gamecontroller', (6, 15)), ('xbox_linux', (8, 11)), ('spacemouse', (6, 2))]
 )
 def test_every_shipped_controller_has_what_its_device_sends(name, needs):
-    assert load_mapping(name).needs == needs
+    assert load(Mapping, name).needs == needs

@@ -2,9 +2,10 @@
 
 import pytest
 
+from rlt_ros.config import load
 from rlt_ros.teleop.joystick import Joystick
 from rlt_ros.teleop.keyboard import AWAKE, HELD, Keyboard
-from rlt_ros.teleop.mapping import load_mapping
+from rlt_ros.teleop.mapping import Mapping
 
 PERIOD = 0.04
 
@@ -14,7 +15,7 @@ class Person:
 
     def __init__(self):
         self.keyboard, self.now = Keyboard(), 100.0
-        self.joystick = Joystick(load_mapping('keyboard'), ('left', 'right'))
+        self.joystick = Joystick(load(Mapping, 'keyboard'), ('left', 'right'))
         self.takeover, self.events, self.sent = None, [], 0
 
     def type(self, text='', seconds=PERIOD):

@@ -10,7 +10,7 @@ from rlt_ros.control.chunks import HUMAN
 from rlt_ros.control.executor import Executor
 from rlt_ros.rl.transitions import Seen
 from rlt_ros.teleop.joystick import Joystick
-from rlt_ros.teleop.mapping import load_mapping
+from rlt_ros.teleop.mapping import Mapping
 
 PROFILE = load(RobotProfile, 'bimanual')
 METHOD = Method(name='short', chunk=4, delay=1)
@@ -31,7 +31,7 @@ def seen():
 @settings(max_examples=200, deadline=None)
 @given(ticks)
 def test_the_person_wins_and_nothing_computed_before_counts_after(happenings):
-    joystick = Joystick(load_mapping('gamecontroller'), [arm.name for arm in PROFILE.arms])
+    joystick = Joystick(load(Mapping, 'gamecontroller'), [arm.name for arm in PROFILE.arms])
     executor = Executor(PROFILE, METHOD, np.full(PROFILE.action_dim, 0.01))
     executor.episode(1, 'critical', 'warmup', 0, HOME)
     active, down, back, answered = False, False, 0, {}
