@@ -6,9 +6,10 @@ from pathlib import Path
 
 
 @cache
-def source_hash(*packages: str) -> str:
-    """SHA-256 of the Python source of packages of rlt_ros, hex."""
+def source_hash(*parts: str) -> str:
+    """SHA-256 of the Python source of packages and modules (x.py) of rlt_ros, hex."""
     root, hasher = Path(__file__).parent, hashlib.sha256()
-    for path in sorted(path for name in packages for path in (root / name).rglob('*.py')):
+    found = ([root / name] if name.endswith('.py') else (root / name).rglob('*.py') for name in parts)
+    for path in sorted(path for paths in found for path in paths):
         hasher.update(f'{path.relative_to(root)}\0'.encode() + path.read_bytes())
     return hasher.hexdigest()

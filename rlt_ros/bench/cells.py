@@ -34,7 +34,7 @@ from rlt_ros.source import source_hash
 from rlt_ros.weights_files import file_hash, path_of, vla_hash
 
 DRIVERS = ('vla', 'teleop', 'rlt')
-DECIDING = ('bench', 'control', 'episode', 'rl', 'sim', 'token', 'vla')  # packages whose code decides what comes of it
+DECIDING = 'bench', 'config.py', 'control', 'episode', 'rl', 'sim', 'token', 'vla'  # code that decides what comes of it
 POLL = 1.0  # s
 PATIENCE = 10.0  # s to reach a cluster
 DONE = 'finished.json'
@@ -167,7 +167,7 @@ def run_cell(cell: Cell) -> None:
     cost = {
         'simulated_minutes': minutes, 'wall_minutes': wall / 60, 'core_minutes': used / 60,
         'per_wall_minute': minutes / wall * 60, 'per_core_minute': minutes / used * 60,
-        'peak_memory_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        'updates': recorder.updates, 'peak_memory_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }  # fmt: skip
     part = cell.folder / f'{DONE}.part'
     part.write_text(json.dumps({'wanted': target, 'cost': cost}))
@@ -184,10 +184,11 @@ def driving(
     return lambda watch: runner.episode('evaluation', noise=False, watch=watch)
 
 
-def run(cells: list[Cell], workers: int, report: Report, address: str = '') -> dict[str, str]:
+def run(cells: list[Cell], workers: int, report: Report, address: str = '', anew: bool = False) -> dict[str, str]:
     """Compute what is not there yet, `workers` at a time; report(cell, robot minutes learned, note) as it goes.
 
     address: of a Ray cluster that runs this version on the same file system; '': on this machine.
+    anew: also what is there already.
     Returns what went wrong, by cell; the others go on. Raises UserError where another one computes in the same folder,
     or the cluster is not there.
     """
@@ -198,7 +199,7 @@ def run(cells: list[Cell], workers: int, report: Report, address: str = '') -> d
     with alone({cell.folder.parent for cell in cells}):
         for cell in cells:
             try:
-                if is_finished(cell):
+                if not anew and is_finished(cell):
                     report(cell, cell.minutes, 'was there')
                 else:
                     todo.append(cell)

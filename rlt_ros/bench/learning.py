@@ -28,7 +28,7 @@ class Recorder:
 
     def __init__(self, folder: Path, rate: float, method: Method):
         self.folder, self.rate, self.method = folder, rate, method
-        self.number, self.ticks = 0, 0
+        self.number = self.ticks = self.updates = 0
         self.minutes = self.evaluated = 0.0  # robot minutes that were learned from; of the evaluation afterwards
 
     def add(
@@ -37,6 +37,7 @@ class Recorder:
         """One ended episode, the updates made after it and the seconds they took."""
         self.number += 1
         self.ticks += result.steps
+        self.updates += fresh
         if mode in LEARNED:
             self.minutes += result.learned / self.rate / 60
         if mode in EVALUATED:

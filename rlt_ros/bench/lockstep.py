@@ -178,7 +178,8 @@ def open_lockstep(
     elif parts.sees == 'images':
         encoder = ImageEncoder(profile, parts.weights)
         if not encoder.trained:
-            encoder.network.standardise(_pictures(LockStep(profile, task, method, vla, None, SCOUT)))
+            # of the critical phase also in a full task: what has been learned there would see other numbers else
+            encoder.network.standardise(_pictures(LockStep(profile, task.alone(), method, vla, None, SCOUT)))
     return LockStep(profile, task, method, vla, encoder, seed, physics, parts)
 
 

@@ -63,12 +63,13 @@ def collect(
     tasks = [config.load(config.Task, name) for name in task]
     if vla and (critical := [its_task.name for its_task in tasks if its_task.setting == 'critical']):
         raise UserError(f'--vla {vla} is corrected where a part is fetched; not in: {", ".join(critical)}')
+    code = 'config.py', 'sim', *(('bench', 'control', 'vla') if vla else ())
     for its_task in tasks:
         folder = out or Path('datasets', f'{its_task.name}_corrected' if vla else its_task.name)
         count = episodes or EPISODES[its_task.setting]
         source = {
             'episodes': count, 'seed': seed, 'vla': file_hash(vla)[:12] if vla else None,
-            'configuration': config.config_hash(profile, its_task)[:12], 'simulator': source_hash('sim')[:12],
+            'configuration': config.config_hash(profile, its_task)[:12], 'simulator': source_hash(*code)[:12],
         }  # fmt: skip
         if not out and is_dataset(folder):
             check_source(folder, source)

@@ -23,8 +23,17 @@ from rlt_ros.paths import LOCK, check_writable, lock
 DATA = 'data/chunk-000/file-{:03d}.parquet'
 EPISODES = 'meta/episodes/chunk-000/file-{:03d}.parquet'
 INFO = 'meta/info.json'
+TASKS = 'meta/tasks.parquet'
 IMAGES = 'observation.images.'  # and a camera's name
 EPISODES_PER_FILE = 20
+# LeRobot looks for a task's text in the index of the table's data frame; pandas is told of it by the file's metadata
+INDEXED_BY_TASK = {'pandas': json.dumps({
+    'index_columns': ['task'], 'column_indexes': [], 'pandas_version': '2.0.0', 'columns': [
+        {'name': name, 'field_name': name, 'pandas_type': kind, 'numpy_type': kept, 'metadata': None}
+        for name, kind, kept in (('task_index', 'int64', 'int64'), ('task', 'unicode', 'object'))
+    ],
+})}  # fmt: skip
+UNNAMED_INDEX = '__index_level_0__'  # the text's column in data sets of older LeRobot
 MAKE = 'make one with: rlt collect --task TASK --out'
 SCALARS = {
     'timestamp': 'float32', 'frame_index': 'int64', 'episode_index': 'int64', 'index': 'int64', 'task_index': 'int64',
@@ -160,7 +169,7 @@ class Writer:
         self._flush()
         self._write(EPISODES.format(0), pa.Table.from_pylist(self._episodes))
         tasks = [{'task_index': index, 'task': text} for text, index in self._tasks.items()]
-        self._write('meta/tasks.parquet', pa.Table.from_pylist(tasks))
+        self._write(TASKS, pa.Table.from_pylist(tasks).replace_schema_metadata(INDEXED_BY_TASK))
         profile, size = self.profile, self.profile.image_size
         joints = profile.joint_names
         features = {
@@ -267,7 +276,8 @@ def read(folder: Path, every: int = 1) -> Iterator[Episode]:
         info = json.loads((folder / INFO).read_text())
         cameras = [key for key in info['features'] if key.startswith(IMAGES)]
         width = info['features']['observation.state']['shape'][0]
-        tasks = {row['task_index']: row['task'] for row in pq.read_table(folder / 'meta/tasks.parquet').to_pylist()}
+        tasks = {row['task_index']: row['task'] if 'task' in row else row[UNNAMED_INDEX]
+                 for row in pq.read_table(folder / TASKS).to_pylist()}  # fmt: skip
         files = sorted((folder / 'data').rglob('*.parquet'))
         # before any is read: files of another recording among them are noticed in time
         count, total = sum(_episodes_in(file) for file in files), info['total_episodes']

@@ -37,7 +37,8 @@ def run(
     model = weights.load(token_path, vla.hash, vla.unit.hash)
     with progress() as bars:
         if dataset is None:
-            made = f'{config_hash(profile, task, method)[:8]}-{source_hash("control", "sim", "vla")[:8]}'
+            code = source_hash('bench/lockstep.py', 'config.py', 'control', 'sim', 'vla')
+            made = f'{config_hash(profile, task, method)[:8]}-{code[:8]}'
             folder = Path('datasets', f'report-{profile.name}-{task.name}-{seed}-{made}')
             demonstrated = recorded(
                 bars, folder / f'demonstrations-{episodes}', 'demonstrations', profile,

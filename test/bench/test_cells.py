@@ -79,7 +79,7 @@ def test_cost_is_told_by_seeds_and_workers(tmp_path: Path) -> None:
     assert [(row['seeds'], row['workers']) for row in rows] == [(1, 1), (2, 1)]
     assert rows[1]['simulated_minutes'] == pytest.approx(2 * rows[0]['simulated_minutes'])
     for row in rows:
-        assert row['peak_memory_mb_per_worker'] > 50 and row['per_core_minute'] > 0
+        assert row['peak_memory_mb_per_worker'] > 50 and row['per_core_minute'] > 0 and row['updates'] == 0
         assert row['per_wall_minute'] == pytest.approx(row['simulated_minutes'] / row['wall_minutes'])
 
 

@@ -86,8 +86,17 @@ def test_layout_is_that_of_lerobot_3(folder: Path) -> None:
         own = rows[one['dataset_from_index'] : one['dataset_to_index']]
         assert {row['episode_index'] for row in own} == {one['episode_index']} and len(own) == one['length']
         assert own[-1]['next.done'] and not any(row['next.done'] for row in own[:-1])
-    tasks = {row['task_index']: row['task'] for row in pq.read_table(folder / 'meta/tasks.parquet').to_pylist()}
+    table = pq.read_table(folder / 'meta/tasks.parquet')
+    tasks = {row['task_index']: row['task'] for row in table.to_pylist()}
     assert tasks == {0: 'plug in number 0', 1: 'plug in number 1'}
+    assert json.loads(table.schema.metadata[b'pandas'])['index_columns'] == ['task'], 'LeRobot finds the text there'
+
+
+def test_tasks_of_older_lerobot_are_read(folder: Path) -> None:
+    path = folder / 'meta/tasks.parquet'
+    table = pq.read_table(path)
+    pq.write_table(table.rename_columns(['task_index', '__index_level_0__']), path)
+    assert [one.instruction for one in read(folder)] == [f'plug in number {n % 2}' for n in range(COUNT)]
 
 
 def test_of_an_interrupted_recording_nothing_gets_into_the_next(tmp_path: Path) -> None:
