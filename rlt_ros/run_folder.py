@@ -7,16 +7,15 @@ from importlib.metadata import PackageNotFoundError, version
 import json
 import os
 from pathlib import Path
-import platform
 import socket
 import subprocess
-import sys
 
 import yaml
 
 from rlt_ros import __version__, graph, weights_files
 from rlt_ros.config import Method, RobotProfile, Task, check_fit, config_hash, load, validate
 from rlt_ros.errors import UserError
+from rlt_ros.machine import machine
 from rlt_ros.paths import share
 from rlt_ros.vla.timing import TRANSPORT, ticks
 from rlt_ros.weights_files import file_hash, path_of
@@ -209,10 +208,7 @@ def versions() -> dict[str, object]:
     return {
         'packages': packages,
         'commit': _commit(),
-        'python': sys.version.split()[0],
-        'system': platform.platform(),
-        'cpu': _cpu(),
-        'cores': len(os.sched_getaffinity(0)),
+        **machine(),
         'weights': {str(path.relative_to(weights)): file_hash(path)
                     for path in sorted(weights.rglob('*')) if path.is_file()},
     }
@@ -231,13 +227,3 @@ def _commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ''
     return commit + ('+changes' if changes else '')
-
-
-def _cpu() -> str:
-    """Model of the processor."""
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    models = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    return models[0] if models else platform.processor()

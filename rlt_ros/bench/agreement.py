@@ -13,13 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from rlt_ros import graph
+from rlt_ros.bench.learned import learned
 from rlt_ros.bench.lockstep import one_core, open_lockstep
-from rlt_ros.bench.simulated_graph import prepared
+from rlt_ros.bench.parts import RLT
+from rlt_ros.bench.simulated_graph import prepared, supervised
 from rlt_ros.config import Method, RobotProfile, Task, load, validate
 from rlt_ros.errors import UserError
 from rlt_ros.report.records import of_mode, read_episodes, read_object
 from rlt_ros.report.summary import median_steps, successes, wilson
-from rlt_ros.supervisor import FINISHED, Supervisor
+from rlt_ros.run_folder import check_weights
 
 STARTS = 1  # beside the seed: as sim_robot_node draws
 PATIENCE = 60.0  # s without an episode
@@ -66,14 +68,28 @@ class Plan:
 def measure(plan: Plan, report: Callable[[int, str], None]) -> dict:
     """Both, one after the other; report(episodes done of both, note). Returns what `rlt bench agreement --json` prints.
 
-    Raises UserError if there is no such actor, or the graph does not get going or ends early.
+    Raises UserError if the run's actor cannot drive both, or the graph does not get going or ends early.
     """
-    if plan.actor is not None and not plan.actor.is_file():
-        raise UserError(f'{plan.actor} does not exist: {plan.run} holds no learned policy')
+    if plan.run is not None:
+        check_run(plan)
     here = lockstep(plan, report)
     there, health = live(plan, lambda done: report(plan.episodes + done, 'live'))
     about = {'policy': str(plan.run or 'vla'), 'seed': plan.seed, 'task': plan.its_task}
     return compare(here, there) | {'live_health': health} | about
+
+
+def check_run(plan: Plan) -> None:
+    """Raises UserError unless both sides would drive with what the run learned with."""
+    if not plan.actor.is_file():
+        raise UserError(f'{plan.actor} does not exist: {plan.run} holds no learned policy')
+    its, profile = learned(plan.run), load(RobotProfile, plan.robot)
+    if its.parts != RLT:
+        raise UserError(f'{plan.run} learned without a part of RLT: the live graph has them all')
+    if its.profile != profile:
+        raise UserError(f'{plan.run} is of robot {its.profile.name} as it was, not of --robot {plan.robot}')
+    now = check_weights(graph.nodes({'robot': plan.robot}), profile.name)
+    if other := [kind for kind, used in (plan.config.get('weights') or {}).items() if used != now[kind]]:
+        raise UserError(f'{plan.run} learned with another {other[0]} than the one that robot {profile.name} has')
 
 
 def lockstep(plan: Plan, report: Callable[[int, str], None]) -> list[dict]:
@@ -104,20 +120,15 @@ async def _live(
     if plan.actor is not None:
         parameters = {'robot': load(RobotProfile, plan.robot).name, 'actor': str(plan.actor.resolve())}
         specs.append(graph.NodeSpec('policy_publisher', parameters=parameters, required=True))
-    supervisor = Supervisor(specs, 'rlt', folder, lambda line: None, grace=20.0)
-    running = asyncio.create_task(supervisor.run())
     found: list[dict] = []
     silent = 0.0
-    try:
+    async with supervised(specs, folder, lambda line: None) as (_, running):
         while len(found) < plan.episodes and not running.done() and silent < PATIENCE:
             await asyncio.wait({running}, timeout=0.5)
             before = len(found)
             found = [e for e in of_mode(read_episodes(folder), plan.mode) if e['outcome'] in ENDED]
             silent = silent + 0.5 if len(found) == before else 0.0
             report(min(len(found), plan.episodes))
-    finally:
-        supervisor.stop(FINISHED, 'measured')
-        await running
     if len(found) < plan.episodes:
         raise UserError(f'the graph gave {len(found)} of {plan.episodes} episodes, then ended or stood still')
     status = read_object(folder / 'status.json')

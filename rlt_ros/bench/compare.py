@@ -12,10 +12,10 @@ from rlt_ros.sim.film import RATE, Film
 from rlt_ros.sim.world import World
 
 
-def compare(run: Path, out: Path, episode: int = 1) -> Path:
+def compare(run: Path, out: Path) -> Path:
     """Film one episode of both from the same start; raises UserError for a folder without a learned policy.
 
-    episode: which start of the run's final evaluation, counted from 1; the VLA and the policy drive without noise.
+    It is the first start of the run's final evaluation; the VLA and the policy drive without noise.
     """
     found = learned(run)
     starts = [found.seed, FINAL]
@@ -26,8 +26,6 @@ def compare(run: Path, out: Path, episode: int = 1) -> Path:
         runner = found.runner(starts) if mode == 'online' else open_lockstep(
             found.profile, found.task, found.method, starts, parts=Parts(sees='nothing'))  # fmt: skip
         every = round(runner.profile.control_rate / RATE)
-        for _ in range(episode - 1):  # the starts before this one
-            runner.world.reset()
 
         def watch(world: World, tick: int, last: bool = False) -> None:
             if tick % every == 0 or last:  # noqa: B023

@@ -15,12 +15,11 @@ import numpy as np
 
 from rlt_ros import graph
 from rlt_ros.bench.bare_loop import bare_loops, pauses
-from rlt_ros.bench.simulated_graph import prepared
+from rlt_ros.bench.simulated_graph import prepared, supervised
 from rlt_ros.config import Method, RobotProfile, load
 from rlt_ros.errors import UserError
 from rlt_ros.monitor.histogram import Histogram
 from rlt_ros.report.records import read_object
-from rlt_ros.supervisor import FINISHED, Supervisor
 
 # The learner begins after one episode and is owed more updates than any machine can make.
 FULL_LOAD = {'evaluation_episodes': 0, 'warmup_episodes': 1, 'first_updates': 1, 'updates_per_transition': 100.0}
@@ -51,12 +50,10 @@ async def _run(plan: Plan, folder: Path, arguments: dict[str, graph.Value], say:
     specs = [spec for spec in graph.nodes(arguments) if plan.learner or spec.name != 'learner_node']
     timings = folder / 'plain_timer.npy'
     parameters = {'robot': plan.robot, 'method': arguments['method'], 'out': str(timings)}
-    supervisor = Supervisor([*specs, graph.NodeSpec('plain_timer', parameters=parameters, required=True)],
-                            'rlt', folder, say, grace=20.0)  # fmt: skip
-    running = asyncio.create_task(supervisor.run())
+    specs.append(graph.NodeSpec('plain_timer', parameters=parameters, required=True))
     # the first episode pays for the first updates alone: it is busy for good with what comes after
     moves = ('updates', FULL_LOAD['first_updates']) if plan.learner else ('robot_minutes', 0)
-    try:
+    async with supervised(specs, folder, say) as (supervisor, running):
         first = await _status(folder, running, lambda status: (status.get(moves[0]) or 0) > moves[1])
         begin = time.monotonic()
         say(f'everything runs: measuring for {plan.seconds:g} s')
@@ -66,9 +63,6 @@ async def _run(plan: Plan, folder: Path, arguments: dict[str, graph.Value], say:
             await asyncio.wait({running}, timeout=plan.seconds)
             last = await _status(folder, running, lambda status: status.get('time', 0) >= first['time'] + plan.seconds)
         end = time.monotonic()
-    finally:
-        supervisor.stop(FINISHED, 'measured')
-        await running
     rows = np.load(timings)
     ticks, _, errors = rows[(begin <= rows[:, 1]) & (rows[:, 1] <= end)].T
     timer = in_ms(errors) | {'missed_ticks': int(ticks[-1] - ticks[0]) + 1 - len(np.unique(ticks))}

@@ -6,13 +6,12 @@ import json
 from statistics import median
 import time
 
-import numpy as np
 import psutil
 import torch
 
 from rlt_ros.bench.plain_learner import PlainLearner
 from rlt_ros.config import Method, RobotProfile
-from rlt_ros.control.kinematics import Kinematics
+from rlt_ros.control.kinematics import Kinematics, home
 from rlt_ros.rl.actor_critic import ActorCritic, Batch
 from rlt_ros.rl.learner import Learner
 from rlt_ros.rl.networks import Sizes
@@ -31,8 +30,7 @@ UPDATES_BETWEEN = 500
 def builtin_sizes(profile: RobotProfile, method: Method) -> Sizes:
     """What the networks read with a robot's own RL token; raises UserError where there is none."""
     token = json.loads(metadata(path_of('rl_token', profile.name), 'rl_token')['sizes'])['token_dim']
-    home = np.array([joint.home for joint in profile.joints])
-    felt = Proprioception(Kinematics(profile), home).of('pose')
+    felt = Proprioception(Kinematics(profile), home(profile)).of('pose')
     rest = felt.stop - felt.start + method.delay * profile.action_dim
     return Sizes(token, rest, method.chunk * profile.action_dim)
 
@@ -49,9 +47,14 @@ def one_thread() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def filled(replay: Replay, count: int, seed: int = 0) -> None:
+def in_precision(method: Method, token_precision: str) -> Method:
+    """The method with tokens of another precision."""
+    return method.model_copy(update={'token_precision': token_precision})
+
+
+def filled(replay: Replay, count: int) -> None:
     """Put `count` made-up transitions into a replay memory: random numbers, a success now and then."""
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator().manual_seed(0)
     replay.numbers[:count].normal_(0, 0.3, generator=g)
     for start in range(0, count, 10_000):  # in pieces: bfloat16 is drawn as float32
         part = replay.tokens[start : min(start + 10_000, count)]
@@ -88,6 +91,7 @@ def difference(method: Method, sizes: Sizes) -> float:
     """
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
+    method = in_precision(method, 'float32')  # bfloat16 would stay that, and its rounding is no difference of theirs
     try:
         agent, replay = ActorCritic(method, sizes), Replay(method, sizes)
         filled(replay, STORED)
@@ -113,12 +117,15 @@ def doubled(batch: Batch) -> Batch:
 
 
 def speed(method: Method, sizes: Sizes, rounds: int, seconds: float) -> dict[str, float]:
-    """Updates per second with sampling, two critic updates per actor update; ours also with tokens in bfloat16."""
-    learner = Learner(method, sizes)
-    rounded = Learner(method.model_copy(update={'token_precision': 'bfloat16'}), sizes)
+    """Updates per second with sampling, two critic updates per actor update; ours also with tokens in bfloat16.
+
+    Both contenders in float32, whatever the method says: that is what the textbook has.
+    """
+    exact = in_precision(method, 'float32')
+    learner, rounded = Learner(exact, sizes), Learner(in_precision(method, 'bfloat16'), sizes)
     for one in (learner, rounded):
         filled(one.replay, STORED)
-    plain = PlainLearner(Learner(method, sizes).agent)
+    plain = PlainLearner(Learner(exact, sizes).agent)
     found = rates({
         'ours': learner.update,
         'plain': lambda: plain.update(learner.replay.sample(method.batch)),

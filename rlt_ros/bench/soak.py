@@ -13,14 +13,14 @@ import psutil
 
 from rlt_ros import graph
 from rlt_ros.bench.control import PATIENCE
-from rlt_ros.bench.simulated_graph import prepared
+from rlt_ros.bench.simulated_graph import prepared, supervised
 from rlt_ros.bench.soak_checks import Life, LimitChecker, Logged, MissedTicks, TransitionChecker, schedule, verdict
 from rlt_ros.config import Method, RobotProfile, load
 from rlt_ros.errors import UserError
 from rlt_ros.msg import EpisodeState, ExecutedStep
 from rlt_ros.rl import journal
 from rlt_ros.ros.disturber import Disturber
-from rlt_ros.supervisor import FINISHED, Supervisor
+from rlt_ros.supervisor import Supervisor
 from rlt_ros.vla import normalisation
 from rlt_ros.weights_files import path_of
 
@@ -63,7 +63,8 @@ class Soak:
     ):  # fmt: skip
         self.plan, self.method, self.folder, self.say = plan, method, folder, say
         self.profile = load(RobotProfile, plan.robot)
-        self.supervisor = Supervisor(graph.nodes(arguments), 'rlt', folder, say, grace=20.0)
+        self.specs = graph.nodes(arguments)
+        self.supervisor: Supervisor  # of them, once they run
         self.limits, self.missed = LimitChecker(self.profile), MissedTicks()
         self.executed: dict[int, Logged] = {}
         self.outcomes: dict[int, str] = {}
@@ -86,9 +87,9 @@ class Soak:
             self.outcomes[message.episode] = message.outcome
 
     async def run(self) -> dict:
-        running, ended = asyncio.create_task(self.supervisor.run()), ''
-        try:
-            with Disturber('rlt', self.profile, self.on_step, self.on_episode) as disturber:
+        with Disturber('rlt', self.profile, self.on_step, self.on_episode) as disturber:
+            # Inside, so that it still listens when the graph stops: the last episode is stored then.
+            async with supervised(self.specs, self.folder, self.say) as (self.supervisor, running):
                 if not await self.is_driven(0.0, PATIENCE, running):
                     raise UserError('the graph does not get going')
                 self.say(f'everything runs: {self.plan.seconds:g} s, a fault every {self.plan.period:g} s')
@@ -103,11 +104,7 @@ class Soak:
                 seconds = time.monotonic() - begin
                 ended = 'ended by itself' if running.done() else ''
                 sampling.cancel()
-                self.supervisor.stop(FINISHED, 'soaked')
-                code = await running  # while it still listens: the last episode is stored now
-        finally:
-            self.supervisor.stop(FINISHED, 'stopped')
-            await running
+        code = running.result()
         return self.result(seconds, ended or (f'exit code {code}' if code else ''))
 
     async def is_driven(self, since: float, patience: float, running: asyncio.Task) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rlt_ros.config import Method, RobotProfile
 from rlt_ros.control.chunks import ACTOR, HUMAN, VLA
-from rlt_ros.control.executor import ACTING
+from rlt_ros.episode.machine import ACTING, Phase
 from rlt_ros.rl.assembly import STORED_MODES
 from rlt_ros.rl.journal import Record
 
@@ -126,7 +126,7 @@ class TransitionChecker:
         if missing:
             return f'tick {missing[0]} was not executed'
         steps = [self.executed[tick] for tick in ticks]
-        phases = ACTING if self.method.store_approach else ('critical',)
+        phases = ACTING if self.method.store_approach else (Phase.CRITICAL,)
         foreign = [s for s in steps if s.episode != record.episode or s.phase not in phases]
         if foreign:
             return f'a step is of episode {foreign[0].episode}, phase {foreign[0].phase}'

@@ -20,11 +20,10 @@ import numpy as np
 
 from rlt_ros import graph
 from rlt_ros.bench.control import FULL_LOAD, PATIENCE
-from rlt_ros.bench.simulated_graph import prepared
+from rlt_ros.bench.simulated_graph import prepared, supervised
 from rlt_ros.config import Method, RobotProfile, load
 from rlt_ros.control.chunks import ACTOR, HOLD, HUMAN, VLA
 from rlt_ros.errors import UserError
-from rlt_ros.supervisor import FINISHED, Supervisor
 
 if TYPE_CHECKING:
     from rlt_ros.ros.operator import Operator
@@ -179,22 +178,18 @@ def measure(plan: Plan, say: Callable[[str], None]) -> dict:
 async def _run(plan: Plan, folder: Path, arguments: dict[str, graph.Value], say: Callable[[str], None]) -> dict:
     from rlt_ros.ros.operator import Operator
 
-    supervisor = Supervisor(graph.nodes(arguments), 'rlt', folder, say, grace=20.0)
-    running = asyncio.create_task(supervisor.run())
-    ended = threading.Event()
-    running.add_done_callback(lambda task: ended.set())
-    profile = load(RobotProfile, plan.robot)
-    try:
-        with Operator(profile, 'rlt', ended) as operator:
-            session = Session(operator, Tally(profile), np.random.default_rng(plan.seed), say)
-            halt = lambda number: supervisor.processes['sim_robot_node'].send(number)  # noqa: E731
-            await asyncio.to_thread(session.run, plan, halt)
+    profile, ended = load(RobotProfile, plan.robot), threading.Event()
+    async with supervised(graph.nodes(arguments), folder, say) as (supervisor, running):
+        running.add_done_callback(lambda task: ended.set())
+        try:
+            with Operator(profile, 'rlt', ended) as operator:
+                session = Session(operator, Tally(profile), np.random.default_rng(plan.seed), say)
+                halt = lambda number: supervisor.processes['sim_robot_node'].send(number)  # noqa: E731
+                await asyncio.to_thread(session.run, plan, halt)
+        finally:
+            ended.set()  # its thread would go on
         executor = supervisor.processes['executor_node'].process.pid
         return session.tally.result() | {'fifo': os.sched_getscheduler(executor) == os.SCHED_FIFO}
-    finally:
-        ended.set()
-        supervisor.stop(FINISHED, 'measured')
-        await running
 
 
 class Session:

@@ -8,8 +8,7 @@ REASONS = 20  # told apart; a reason may name sizes, which broken data can vary 
 class Health:
     """Counts of one source between two reports. Times are seconds of one clock."""
 
-    def __init__(self, name: str):
-        self.name = name
+    def __init__(self):
         self.dropped: Counter[str] = Counter()  # by reason, since the start
         self._received = 0
         self._dropped_before = 0

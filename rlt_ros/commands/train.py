@@ -82,8 +82,8 @@ def collect(
             worlds = led(profile, its_task, open_backend(str(vla), profile, its_task), seed)
         else:
             worlds = fresh(profile, its_task, seed)
-        result = record(profile, its_task, worlds, count, seed, folder, source)
-        console.print(f'{folder}: {result["episodes"]:.0f} demonstrations, median {result["median_steps"]:.0f} steps')
+        median = record(profile, its_task, worlds, count, seed, folder, source)
+        console.print(f'{folder}: {count} demonstrations, median {median:.0f} steps')
 
 
 def train_vla(

@@ -35,20 +35,19 @@ class Due:
 class ChunkSchedule:
     """Takes the newest chunk whose time has come. Late, old, duplicate and foreign chunks are dropped and counted."""
 
-    current: Chunk | None = None
-    coming: Chunk | None = None
+    chunks: list[Chunk] = field(default_factory=list)  # in flight: the one whose time has come, then those to come
     episode: int = 0
     not_before: int = 0  # chunks answering observations before this tick are void (takeover, new episode)
     dropped: dict[str, int] = field(default_factory=lambda: {'foreign': 0, 'old': 0, 'late': 0, 'invalid': 0})
 
     def clear(self, episode: int, not_before: int) -> None:
         """Forget everything in flight."""
-        self.current = self.coming = None
+        self.chunks = []
         self.episode, self.not_before = episode, not_before
 
     def offer(self, chunk: Chunk, observed: int, now: int) -> bool:
         """Accept a chunk that answers the observation of tick `observed`, or count why not. now: the next tick."""
-        newest = self.coming or self.current
+        newest = self.chunks[-1] if self.chunks else None
         if chunk.episode != self.episode or observed < self.not_before:
             self.dropped['foreign'] += 1
         elif newest is not None and (chunk.sequence <= newest.sequence or chunk.first_tick < newest.first_tick):
@@ -58,16 +57,15 @@ class ChunkSchedule:
         elif chunk.first_tick + len(chunk.action) <= now:
             self.dropped['late'] += 1
         else:
-            if self.coming is not None and self.coming.first_tick <= now:
-                self.current = self.coming
-            self.coming = chunk
+            begun = [one for one in self.chunks if one.first_tick <= now]
+            self.chunks = [*begun[-1:], *(one for one in self.chunks if one.first_tick > now), chunk]
             return True
         return False
 
     def due(self, tick: int) -> Due:
         """What to do at a tick; looks ahead as well, without changing anything."""
-        for chunk in (self.coming, self.current):
-            if chunk is None or tick < chunk.first_tick:
+        for chunk in reversed(self.chunks):
+            if tick < chunk.first_tick:
                 continue
             index = tick - chunk.first_tick
             if index < len(chunk.action):

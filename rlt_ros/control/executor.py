@@ -8,10 +8,10 @@ import numpy as np
 from rlt_ros.config import Method, RobotProfile
 from rlt_ros.control.chunks import ACTOR, HOLD, HUMAN, VLA, Chunk, ChunkSchedule, Due
 from rlt_ros.control.safety_filter import FLAGS, SafetyFilter
+from rlt_ros.episode.machine import ACTING
 from rlt_ros.rl.transitions import Seen, TransitionBuilder
 from rlt_ros.vla.normalisation import REFERENCE_LIMIT
 
-ACTING = ('approach', 'critical')
 LIMIT = 3.0  # normalised; no chunk of the critical phase goes further from where the robot stands
 SETTLE = 5  # ticks of standstill that are commanded after a motion, before nothing is
 

@@ -5,6 +5,12 @@ import numpy as np
 from rlt_ros.config import Arm, RobotProfile
 
 IDENTITY = np.eye(3)
+DAMPING = 1e-4  # of inverse kinematics
+
+
+def home(profile: RobotProfile) -> np.ndarray:
+    """(D,) where the robot waits: rad, grippers m."""
+    return np.array([joint.home for joint in profile.joints])
 
 
 def skew(v: np.ndarray) -> np.ndarray:
@@ -68,7 +74,7 @@ class ArmKinematics:
         return np.concatenate([np.cross(axes, points[-1] - points[:-1]).T, axes.T])
 
     def solve(
-        self, position: np.ndarray, rotation: np.ndarray, start: np.ndarray, iterations: int = 2, damping: float = 1e-4
+        self, position: np.ndarray, rotation: np.ndarray, start: np.ndarray, iterations: int = 2
     ) -> np.ndarray:
         """Joint angles (n,) within limits that bring the tool towards a pose, by damped least squares from `start`."""
         q = np.array(start, float)
@@ -76,7 +82,7 @@ class ArmKinematics:
             points, axes, current = self.frames(q)
             error = np.concatenate([position - points[-1], rotation_vector(rotation @ current.T)])
             jacobian = np.concatenate([np.cross(axes, points[-1] - points[:-1]).T, axes.T])
-            step = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + damping * np.eye(6), error)
+            step = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + DAMPING * np.eye(6), error)
             q = np.clip(q + step, self.lower, self.upper)
         return q
 

@@ -1,23 +1,17 @@
 """Model cards: what weights were made from and what was measured, as JSON beside the weights and as Markdown."""
 
 import json
-import os
 from pathlib import Path
-import platform
 from typing import TYPE_CHECKING
 
-import matplotlib
-
 from rlt_ros.errors import UserError
+from rlt_ros.machine import machine as machine  # part of what training writes on a card
 from rlt_ros.paths import check_writable
 from rlt_ros.weights_files import card_of, path_of
 
 if TYPE_CHECKING:
     from rlt_ros.token.train import TokenTraining
     from rlt_ros.vla.train import VlaTraining
-
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt  # noqa: E402
 
 PARTS = ('.json', '.md', '.png')  # of a card, beside its weights
 
@@ -31,17 +25,6 @@ def command(
         f'./rlt train {what} {" ".join(f"--dataset {folder}" for folder in datasets)} --robot {robot}{source} '
         f'--steps {plan.steps} --batch {plan.batch} --every {plan.every} --seed {plan.seed}'
     )
-
-
-def machine() -> dict[str, object]:
-    """What a number was measured on."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-        model = next(line.split(':', 1)[1].strip() for line in lines if line.startswith('model name'))
-    except (OSError, StopIteration):
-        pass
-    return {'cpu': model, 'cores': os.cpu_count(), 'python': platform.python_version(), 'system': platform.system()}
 
 
 def check_place(weights: Path) -> None:
@@ -67,17 +50,20 @@ def write(weights: Path, facts: dict) -> None:
 
 
 def _draw(path: Path, title: str, curve: list[dict]) -> None:
+    from matplotlib.figure import Figure  # here: most who come for a card draw nothing
+
+    from rlt_ros.report.plots import save
+
     names = [n for n in curve[0] if n not in ('step', 'seconds') and not n.startswith('held_out_')]
-    figure, axes = plt.subplots(1, len(names), figsize=(5 * len(names), 3.2), layout='constrained')
-    for axis, name in zip(axes, names, strict=True):
+    figure = Figure(figsize=(5 * len(names), 3.2), layout='constrained')
+    for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         steps = [point['step'] for point in curve]
         axis.semilogy(steps, [point[name] for point in curve], label='training', alpha=0.5)
         axis.semilogy(steps, [point[f'held_out_{name}'] for point in curve], label='held-out episodes')
         axis.set(title=f'{title}: {name} loss', xlabel='step')
         axis.grid(alpha=0.3)
         axis.legend()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save(path.parent, {path.name: figure}, dpi=110)
 
 
 def _markdown(name: str, card: dict) -> str:

@@ -80,7 +80,7 @@ class CameraNode(ManagedNode):
         )
         self.frozen = FrozenCheck(profile, self.parameters.frozen_after)
         self.frozen_cameras: dict[str, str] = {}  # and what is to be said of them
-        self.health = {name: Health(name) for name in [*names, JOINTS, 'command']}
+        self.health = {name: Health() for name in [*names, JOINTS, 'command']}
         self.skew = dict.fromkeys([*names, JOINTS], 0.0)  # s, largest since the last report
         self.problem, self.sent, self.stale = '', 0, 0
         self.publisher = self.create_publisher(Observation, 'observation', RELIABLE(10))

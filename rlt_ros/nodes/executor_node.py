@@ -15,11 +15,12 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from rlt_ros.config import Method, RobotProfile, Task, learned_with, load
-from rlt_ros.control.executor import ACTING, Executed, Executor
+from rlt_ros.control.executor import Executed, Executor
 from rlt_ros.control.guard import Guard
 from rlt_ros.control.inputs import Hand, JointStates
 from rlt_ros.control.realtime import claim
 from rlt_ros.control.ticks import DeadlineClock, Durations, Ticks
+from rlt_ros.episode.machine import ACTING
 from rlt_ros.errors import UserError
 from rlt_ros.msg import (
     ActionChunk,

@@ -15,6 +15,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from rlt_ros.config import Method, RobotProfile, Strict, load
 from rlt_ros.control.executor import Executor
+from rlt_ros.control.kinematics import home
 from rlt_ros.control.ticks import DeadlineClock, Ticks
 from rlt_ros.msg import ExecutedStep
 from rlt_ros.ros.node import NANOSECONDS, fill_array
@@ -35,9 +36,8 @@ class PlainTimer(Node):
         super().__init__('plain_timer')
         parameters = declare(self, Parameters)
         profile, self.out = load(RobotProfile, parameters.robot), Path(parameters.out)
-        home = np.array([joint.home for joint in profile.joints])
-        self.core = Executor(profile, load(Method, parameters.method), np.full(len(home), 1e-3))
-        self.core.episode(1, 'critical', 'evaluation', 0, home)
+        self.core = Executor(profile, load(Method, parameters.method), np.full(profile.action_dim, 1e-3))
+        self.core.episode(1, 'critical', 'evaluation', 0, home(profile))
         self.names = profile.joint_names
         self.commands = self.create_publisher(JointTrajectory, 'plain_timer/command', COMMAND)
         self.steps = self.create_publisher(ExecutedStep, 'plain_timer/executed_step', STORED)

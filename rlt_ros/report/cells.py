@@ -24,7 +24,10 @@ class Cell(Protocol):
     setting: str
     seed: int
     minutes: float
+    episodes: int
     folder: Path
+    robot: str
+    weights: str
 
 
 def label(cell: Cell) -> str:
@@ -105,7 +108,7 @@ def interval(groups: list[list[dict]], measure: Callable[[list[dict]], float | N
 
 def cost(rows: list[dict]) -> dict | None:
     """What some cells cost in all; None where none says."""
-    known = [row['cost'] for row in rows if row['cost']]
+    known = [row['cost'] for row in rows if row.get('cost')]
     if not known:
         return None
     minutes = sum(one['simulated_minutes'] for one in known)
@@ -124,10 +127,11 @@ def cost_line(found: dict) -> str:
 
 
 def provenance(rows: list[dict]) -> str:
-    """Machines, versions, configurations and seeds in a line."""
-    machines = sorted({f'{r["machine"].get("cpu")}, {r["machine"].get("cores")} cores' for r in rows})
+    """Machines, versions, configurations and seeds in a line; ? for what a run does not tell."""
+    told = lambda value: '?' if value in (None, '') else str(value)  # noqa: E731
+    machines = sorted({f'{told(r["machine"].get("cpu"))}, {told(r["machine"].get("cores"))} cores' for r in rows})
     short = lambda text: text[:10] + '+changes' * text.endswith('+changes')  # noqa: E731
-    each = lambda values: ', '.join(sorted({short(str(value)) for value in values}))  # noqa: E731
+    each = lambda values: ', '.join(sorted({short(told(value)) for value in values}))  # noqa: E731
     return (f'{"; ".join(machines)}; rlt_ros {each((r["packages"] or {}).get("rlt_ros") for r in rows)}, commit '
             f'{each(r["commit"] for r in rows)}, Python {each(r["machine"].get("python") for r in rows)}, PyTorch '
             f'{each((r["packages"] or {}).get("torch") for r in rows)}, MuJoCo '

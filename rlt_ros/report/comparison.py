@@ -2,20 +2,34 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-import shutil
 from statistics import median
 
 from rlt_ros.report import behaviour
 from rlt_ros.report.behaviour import by_label
-from rlt_ros.report.cells import Cell, cost, cost_line, pooled, provenance, results, spread, write_results
+from rlt_ros.report.cells import Cell, pooled, results, spread, write_results
+from rlt_ros.report.pages import markdown_table, pictures, published
+from rlt_ros.report.summary import WINDOW
 
 HEADER = ('success', 'successes per 10 min', 'median steps', 'passes the VLA at', 'passes the person at',
           'approach, mm/s', 'largest force, N', 'retries', 'seeds x episodes')  # fmt: skip
 
-FULL = ('In full tasks (`_full`) the part is fetched first, by the VLA or the person; RLT practises the critical phase '
-        'alone for two thirds of its robot minutes, then acts in the critical phase of whole tasks. *Passes* and the '
-        'curves count whole tasks alone; steps, approach, force and retries are of the whole episode, fetching '
-        'included.')  # fmt: skip
+INTERVALS = ("Intervals are 95 %. That of success is Wilson's, over all episodes. The others are bootstrapped, over "
+             'seeds and over the episodes of each.')  # fmt: skip
+ONE_SEED = ' One seed: the intervals are those of its final episodes, not of another training.'
+COLUMNS = (
+    "*Successes per 10 min*: of the episodes' own time, failures included, resets left out.",
+    '*Median steps*: control steps of the successes.',
+    f'*Passes*: the robot minute from which on any {WINDOW} learning episodes in a row reach the throughput of the VLA '
+    'or the person. Learning episodes have noise. The minutes of the warm-up count. Of several seeds it is the median.',
+    "*Approach*: the tool's mean speed before the first contact.",
+    "*Largest force*: each episode's maximum, their mean.",
+    '*Retries*: descents after the first.',
+)
+FULL = (
+    'In full tasks (`_full`) the part is fetched first, by the VLA or the person. RLT practises the critical phase '
+    'alone for two thirds of its robot minutes. Then it acts in the critical phase of whole tasks. *Passes* and the '
+    'curves count whole tasks alone. Steps, approach, force and retries are of the whole episode, fetching included.'
+)
 
 
 def by_task(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
@@ -57,63 +71,80 @@ def table(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
     return found
 
 
-def markdown_table(first: str, rows: list[tuple[str, list[str]]], header: Sequence[str] = HEADER) -> list[str]:
-    lines = ['| ' + ' | '.join((first, *header)) + ' |', '|' + '---|' * (len(header) + 1)]
-    return [*lines, *('| ' + ' | '.join((name, *texts)) + ' |' for name, texts in rows), '']
+def learning(cells: Sequence[Cell], who: str) -> list[str]:
+    """Sentences on whom the final episodes show, and with how many seeds it learned; none where nobody learned."""
+    learners = [cell for cell in cells if cell.driver == 'rlt']
+    if not learners:
+        return []
+    minutes, seeds = sorted({cell.minutes for cell in learners}), len({cell.seed for cell in learners})
+    return [
+        f'{who} is the policy after {" or ".join(f"{value:g}" for value in minutes)} robot minutes, without noise.',
+        f'It learned with {"one seed" if seeds == 1 else f"{seeds} seeds"}.',
+    ]
+
+
+def opening(about: list[str], cells: Sequence[Cell], lack: Sequence[str]) -> list[str]:
+    """Lines on what the page shows, what its columns are, and what is missing."""
+    full = any(cell.setting == 'full' for cell in cells)
+    seeds = {cell.seed for cell in cells if cell.driver == 'rlt'}
+    explained = [INTERVALS + ONE_SEED * (len(seeds) == 1), *COLUMNS]
+    return [
+        ' '.join(about), '', *([FULL, ''] if full else []), *(f'- {line}' for line in explained), '',
+        *(f'**Missing:** {line}\n' for line in lack),
+    ]  # fmt: skip
 
 
 def write_comparison(
-    folder: Path, cells: Sequence[Cell], videos: list[Path], page: Path | None, lack: Sequence[str] = ()
+    folder: Path, cells: Sequence[Cell], videos: list[Path], command: str, page: Path | None, lack: Sequence[str] = ()
 ) -> list[Path]:
-    """results.json, plots and the page of finished cells; lack: lines on what is missing. Returns what was written."""
-    from rlt_ros.report.comparison_plots import of_comparison, write
+    """results.json, plots and the page of finished cells. Returns what was written.
+
+    command: by which the page is written; lack: lines on what is missing.
+    """
+    from rlt_ros.report.comparison_plots import DPI, of_comparison
+    from rlt_ros.report.plots import save
 
     path, rows = write_results(folder, cells)
     tasks = by_task(cells)
-    plots = write(folder, of_comparison(tasks))
+    plots = save(folder / 'plots', of_comparison(tasks), DPI)
     if page is None:
         return [path, *plots]
-    full = any(cell.setting == 'full' for cell in cells)
-    lines = [
-        '# The frozen VLA, a person and RLT', '',
-        f'Written by `./rlt bench tasks{" --setting full" * full} --page docs/{page.name}` from its runs, in '
-        'lock-step. All three start from the same states, which nobody learned from; the person is the scripted '
-        'teleoperator that also gives the demonstrations, RLT the policy at the end, without noise. Intervals are '
-        "95 %: Wilson's for success over all episodes, bootstrap over seeds and episodes for the rest. *Passes* is the "
-        'robot minute (median over seeds; learning episodes with noise, warm-up included) from which on any 20 '
-        'learning episodes in a row reach the throughput of the other. Approach is the mean tool speed before the '
-        'first contact, retries are descents after the first.', '',
-    ]  # fmt: skip
-    lines += [FULL, ''] if full else []
-    lines += [f'**Missing:** {line}\n' for line in lack]
+    about = [
+        f'Written by `{command}` from its runs, in lock-step.',
+        'All start from the same states, which nobody learned from.',
+        'The person (teleop) is the scripted teleoperator that also gives the demonstrations.',
+        *learning(cells, 'RLT'),
+    ]
+    lines = ['# The frozen VLA, a person and RLT', '', *opening(about, cells, lack)]
     for task, some in tasks.items():
-        lines += [f'## {task}', '', *markdown_table('', table(some))]
+        lines += [f'## {task}', '', *markdown_table('', table(some), HEADER)]
         lines += [f'![What each does differently on {task}](images/{page.stem}-behaviour-{task}.png)\n']
         lines += [f'[VLA and RLT side by side](images/{page.stem}-{v.name})\n' for v in videos if v.stem == task]
     lines += ['## All tasks', '']
-    lines += [f'![{p.stem}](images/{page.stem}-{p.name})\n' for p in plots if not p.stem.startswith('behaviour')]
-    return [path, *plots, published(page, lines, rows, {f'{page.stem}-{p.name}': p for p in (*plots, *videos)})]
+    images = {f'{page.stem}-{p.name}': p for p in (*plots, *videos)}
+    lines += pictures({name: p for name, p in images.items() if p in plots and not p.stem.startswith('behaviour')})
+    return [path, *plots, published(page, lines, rows, images)]
 
 
 def write_ablations(
-    folder: Path, cells: Sequence[Cell], about: dict[str, str], page: Path | None, left_out: list[str],
+    folder: Path, cells: Sequence[Cell], about: dict[str, str], command: str, page: Path | None, left_out: list[str],
     lack: Sequence[str] = (),
 ) -> list[Path]:  # fmt: skip
     """As `write_comparison`, for RLT without one part each. about: what each is."""
-    from rlt_ros.report.comparison_plots import of_ablations, write
+    from rlt_ros.report.comparison_plots import DPI, of_ablations
+    from rlt_ros.report.plots import save
 
     path, rows = write_results(folder, cells)
-    plots = write(folder, of_ablations(cells))
+    plots = save(folder / 'plots', of_ablations(cells), DPI)
     if page is None:
         return [path, *plots]
     weights = {row['method']: row['weights'] or {} for row in rows}
-    lines = [
-        '# What each part of RLT is worth', '',
-        f'Written by `./rlt bench ablations --page docs/{page.name}` from its runs, in lock-step: the same learner, '
-        f'each time without one part, on '
-        f'{", ".join(by_task(cells))}. Columns as in [comparison.md](comparison.md).', '',
-    ]  # fmt: skip
-    lines += [f'**Missing:** {line}\n' for line in lack]
+    said = [
+        f'Written by `{command}` from its runs, in lock-step.',
+        f'It is the same learner each time, without one of its parts, on {", ".join(by_task(cells))}.',
+        *learning(cells, 'Each'),
+    ]
+    lines = ['# What each part of RLT is worth', '', *opening(said, cells, lack)]
     rows_of = table(cells)
     drop = HEADER.index('passes the person at')
     header = [text for i, text in enumerate(HEADER) if i != drop]
@@ -125,20 +156,5 @@ def write_ablations(
         lines.append(f'- **{name}**: {text}{encoder}')
     lines += [f'- **{name}**: not computed, its weights were not given' for name in left_out]
     images = {f'{page.stem}-{p.name}': p for p in plots}
-    lines += ['', *(f'![{p.stem}](images/{name})\n' for name, p in images.items())]
+    lines += ['', *pictures(images)]
     return [path, *plots, published(page, lines, rows, images)]
-
-
-def published(page: Path, lines: list[str], rows: list[dict], images: dict[str, Path]) -> Path:
-    """Write a page with its images beside it, and at its end what it was measured on and what that cost."""
-    folder = page.parent / 'images'
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, image in images.items():
-        shutil.copyfile(image, folder / name)
-    lines.append(provenance(rows) + '.')
-    if found := cost(rows):
-        lines += ['', cost_line(found) + '.']
-    page.write_text('\n'.join(lines) + '\n')
-    return page
-
-

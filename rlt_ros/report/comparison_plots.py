@@ -1,10 +1,8 @@
 """Pictures of the comparison on several tasks, and of ablations on one."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 import numpy as np
 
@@ -13,18 +11,10 @@ from rlt_ros.report.behaviour import by_label
 from rlt_ros.report.cells import Cell, final, pooled
 from rlt_ros.report.plots import INK, RLT, SIZE, VLA, style
 from rlt_ros.report.study import band, curve, grid_of
-from rlt_ros.report.study_plots import OTHERS
 
 COLORS = {'vla': VLA, 'teleop': '#c2571a', 'rlt': RLT}
-
-
-def write(folder: Path, figures: dict[str, Figure]) -> list[Path]:
-    place = folder / 'plots'
-    place.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        FigureCanvasAgg(figure)
-        figure.savefig(place / name, dpi=SIZE // 2, facecolor='white')
-    return [place / name for name in figures]
+ALL_PARTS = VLA  # grey: what each variation is held against
+DPI = SIZE // 2  # of all pictures here
 
 
 def of_comparison(tasks: dict[str, Sequence[Cell]]) -> dict[str, Figure]:
@@ -37,19 +27,22 @@ def of_comparison(tasks: dict[str, Sequence[Cell]]) -> dict[str, Figure]:
     return drawn
 
 
-def panels(tasks: dict[str, Sequence[Cell]], title: str, height: float) -> tuple[Figure, dict[str, Axes]]:
-    """A figure with a panel for each task, two in a row."""
-    columns = min(2, len(tasks))
-    rows = -(-len(tasks) // columns)
-    figure = Figure(figsize=(4.8 * columns, height * rows + 0.6), layout='constrained')
+def panels(
+    names: Iterable[str], title: str, height: float, columns: int = 2, width: float = 4.8, shared: bool = False
+) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with a panel for each name, some in a row; shared: all have the same axes."""
+    names = list(names)
+    columns = min(columns, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(width * columns, height * rows + 0.6), layout='constrained')
     figure.suptitle(title, color=INK, fontsize=13)
-    grid = np.atleast_1d(figure.subplots(rows, columns)).ravel()
-    for axes in grid[len(tasks) :]:
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=shared, sharey=shared).ravel()
+    for axes in grid[len(names) :]:
         axes.set_axis_off()
-    for axes, task in zip(grid, tasks, strict=False):
-        axes.set_title(task, color=INK, fontsize=10)
+    for axes, name in zip(grid, names, strict=False):
+        axes.set_title(name, color=INK, fontsize=10)
         style(axes)
-    return figure, dict(zip(tasks, grid, strict=False))
+    return figure, dict(zip(names, grid, strict=False))
 
 
 def finals(tasks: dict[str, Sequence[Cell]]) -> Figure:
@@ -84,26 +77,34 @@ def level(axes: Axes, cells: Sequence[Cell], name: str) -> None:
     axes.axhline(found['throughput_per_10min'], color=COLORS[name], lw=1.6, ls=(0, (5, 2)), label=name)
 
 
-def course(axes: Axes, cells: Sequence[Cell], color: str, name: str, every: bool = True) -> None:
-    """Throughput while learning over robot minutes: mean over seeds, its 95 % band, and every seed."""
+def course(axes: Axes, cells: Sequence[Cell], color: str, name: str, banded: bool = True) -> None:
+    """Throughput while learning over robot minutes: every seed and their mean; banded: with its 95 % band."""
     grid = grid_of(cells)
     values = np.stack([curve(cell, grid)['throughput'] for cell in cells])
     there = ~np.isnan(values).any(0)
     mean, half = band(values[:, there])
-    if every:
+    if banded:
         axes.fill_between(grid[there], mean - half, mean + half, color=color, alpha=0.18, lw=0)
-        for row in values:
-            axes.plot(grid, row, color=color, lw=0.7, alpha=0.35)
-    axes.plot(grid[there], mean, color=color, lw=2.0, label=f'{name} ({len(cells)})')
+    for row in values:
+        axes.plot(grid, row, color=color, lw=0.7, alpha=0.35)
+    axes.plot(grid[there], mean, color=color, lw=2.0, label=name)
+
+
+def while_learning(groups: Sequence[Sequence[Cell]], several: str) -> str:
+    """A title; groups: the seeds of each curve, several: what is drawn of more than one."""
+    counts = [len(seeds) for seeds in groups]
+    shown = f', {several}' if min(counts) > 1 else ', one seed' if max(counts) == 1 else ''
+    return f'Successes per 10 min while learning{shown}'
 
 
 def learning(tasks: dict[str, Sequence[Cell]]) -> Figure:
     """Throughput over robot minutes, task by task, beside those who do not learn."""
-    figure, grid = panels(tasks, 'Successes per 10 min while learning, mean and 95 % band over seeds', 2.8)
+    learners = [some for cells in tasks.values() for name, some in by_label(cells).items() if name == 'rlt']
+    figure, grid = panels(tasks, while_learning(learners, 'mean and 95 % band over seeds'), 2.8)
     for task, axes in grid.items():
         for name, cells in by_label(tasks[task]).items():
             if name == 'rlt':
-                course(axes, cells, RLT, name)
+                course(axes, cells, RLT, f'{name} ({len(cells)})')
             else:
                 level(axes, cells, name)
         axes.set_ylim(bottom=0)
@@ -131,30 +132,48 @@ def steps(tasks: dict[str, Sequence[Cell]]) -> Figure:
 
 
 def of_ablations(cells: Sequence[Cell]) -> dict[str, Figure]:
-    """Throughput while learning, and final success and throughput, of RLT without one part each."""
+    """All pictures of RLT without one part each."""
     groups = by_label(cells)
-    others = [name for name in groups if name not in COLORS]
-    colors = COLORS | {name: OTHERS[i % len(OTHERS)] for i, name in enumerate(others)}
-    figure = Figure(figsize=(9.6, 5.2), layout='constrained')
-    figure.suptitle('What each part is worth', color=INK, fontsize=13)
-    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    drawn = {'parts-final.png': parts_final(groups)}
+    if any(name not in COLORS for name in groups):
+        drawn = {'parts.png': parts(groups)} | drawn
+    return drawn
+
+
+def parts(groups: dict[str, list[Cell]]) -> Figure:
+    """Throughput while learning without one part, panel by panel, over that of RLT with all of them."""
+    names, columns = [name for name in groups if name not in COLORS], 5
+    title = while_learning([some for some in groups.values() if some[0].driver == 'rlt'], 'each seed and their mean')
+    figure, grid = panels(names, title, 2.1, columns, 1.95, shared=True)
+    for name, axes in grid.items():
+        if 'vla' in groups:
+            level(axes, groups['vla'], 'vla')
+        if 'rlt' in groups:
+            course(axes, groups['rlt'], ALL_PARTS, 'rlt', banded=False)
+        course(axes, groups[name], RLT, 'rlt, varied as named', banded=False)
+    for axes in list(grid.values())[-columns:]:  # the lowest of each column
+        axes.tick_params(labelbottom=True)
+        axes.set_xlabel('robot minutes', fontsize=9)
+    axes.set_ylim(bottom=0)
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, loc='outside lower center', ncols=3, fontsize=9)
+    return figure
+
+
+def parts_final(groups: dict[str, list[Cell]]) -> Figure:
+    """Success and throughput of the final episodes, with all parts and without one each."""
+    figure = Figure(figsize=(7.2, 0.8 + 0.32 * len(groups)), layout='constrained')
+    figure.suptitle('Final episodes, 95 % intervals', color=INK, fontsize=13)
+    axes = figure.subplots()
     for i, (name, some) in enumerate(groups.items()):
-        if name == 'vla':
-            level(left, some, name)
-        else:
-            course(left, some, colors[name], name, every=name == 'rlt')
         found = pooled(some)
         value, (low, high) = found['throughput_per_10min'] or 0.0, found['throughput_per_10min_ci'] or (0.0, 0.0)
-        right.errorbar(value, -i, xerr=[[max(0, value - low)], [max(0, high - value)]], fmt='o', ms=5, capsize=3,
-                       color=colors[name])  # fmt: skip
-        right.annotate(f'{found["success_rate"]:.0%}', (max(value, high), -i), (6, 0), textcoords='offset points',
-                       va='center', fontsize=8, color=INK)  # fmt: skip
-    left.set(xlabel='robot minutes', ylabel='successes per 10 min, while learning')
-    left.set_ylim(bottom=0)
-    right.set_yticks([-i for i in range(len(groups))], list(groups))
-    right.set(xlabel='final successes per 10 min, 95 %;\nsuccess rate beside it')
-    right.set_xlim(left=0)
-    for axes in (left, right):
-        style(axes)
-    left.legend(frameon=False, fontsize=8, ncols=2)
-    return {'parts.png': figure}
+        axes.errorbar(value, -i, xerr=[[max(0, value - low)], [max(0, high - value)]], fmt='o', ms=5, capsize=3,
+                      color=COLORS.get(name, RLT))  # fmt: skip
+        axes.annotate(f'{found["success_rate"]:.0%}', (max(value, high), -i), (6, 0), textcoords='offset points',
+                      va='center', fontsize=8, color=INK)  # fmt: skip
+    axes.set_yticks([-i for i in range(len(groups))], list(groups))
+    axes.set_xlabel('successes per 10 min; success rate beside it')
+    axes.margins(x=0.1)  # room for the last percentage
+    axes.set_xlim(left=0)
+    style(axes)
+    return figure

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rlt_ros.report.cells import provenance, spread
-from rlt_ros.report.comparison import markdown_table
+from rlt_ros.report.cells import spread
+from rlt_ros.report.pages import markdown_table, published
 
 AGREEMENT = ('success (95 %)', 'median steps', 'episodes')
-COST = ('workers', 'robot minutes', 'per minute', 'per core minute', 'MB per worker')
+COST = ('workers', 'robot minutes', 'updates', 'per minute', 'per core minute', 'MB per worker')
 
 
 def agreement_rows(found: Mapping) -> list[tuple[str, list[str]]]:
@@ -30,7 +30,7 @@ def verdict(found: Mapping, least_p: float) -> str:
     """Whether they agree, and by what that is told."""
     health = found['live_health']
     return (
-        f'{"they agree" if found["agree"] else "THEY DIFFER"}: agreement means that the interval of the success rates '
+        f'{"They agree" if found["agree"] else "They differ"}: agreement means that the interval of the success rates '
         f'holds 0, and p of the steps ({spread(found["mann_whitney_p"], None, ".3f")}, Mann and Whitney) is not below '
         f'{least_p}. Live, {health["missed_ticks"]} of {health["ticks"]} ticks were missed and '
         f'{health["chunk_holds"]} held for want of a chunk'
@@ -41,34 +41,28 @@ def cost_rows(rows: Sequence[Mapping]) -> list[tuple[str, list[str]]]:
     """(number of seeds, a text for each of COST) of what `bench cost` has measured."""
     return [
         (str(row['seeds']), [
-            str(row['workers']), f'{row["simulated_minutes"]:.1f}', f'{row["per_wall_minute"]:.2f}',
-            f'{row["per_core_minute"]:.2f}', f'{row["peak_memory_mb_per_worker"]:.0f}',
+            str(row['workers']), f'{row["simulated_minutes"]:.1f}', str(row['updates']),
+            f'{row["per_wall_minute"]:.2f}', f'{row["per_core_minute"]:.2f}', f'{row["peak_memory_mb_per_worker"]:.0f}',
         ])
         for row in rows
     ]  # fmt: skip
 
 
-def write_agreement(page: Path, found: Mapping, least_p: float) -> None:
+def write_agreement(page: Path, found: Mapping, least_p: float, command: str) -> None:
     name = Path(found['policy']).name
     who = 'the frozen VLA' if name == 'vla' else f'the policy that RLT learned in {name}'
-    _write(page, [found], [
+    published(page, [
         '# Whether lock-step and the live graph agree', '',
-        f'Written by `./rlt bench agreement --page docs/{page.name}`: {who}, without noise and without learning, from '
+        f'Written by `{command}`: {who}, without noise and without learning, from '
         f'the same starts of {found["task"]} (seed {found["seed"]}) in lock-step and in the whole graph in real time.',
-        '', *markdown_table('', agreement_rows(found), AGREEMENT), verdict(found, least_p).capitalize() + '.',
-    ])  # fmt: skip
+        '', *markdown_table('', agreement_rows(found), AGREEMENT), verdict(found, least_p) + '.', '',
+    ], [found], {})  # fmt: skip
 
 
-def write_cost(page: Path, rows: Sequence[Mapping], task: str) -> None:
-    _write(page, [row | {'seed': seed} for row in rows for seed in range(row['seeds'])], [
+def write_cost(page: Path, rows: Sequence[Mapping], task: str, command: str) -> None:
+    published(page, [
         '# What lock-step costs', '',
-        f'Written by `./rlt bench cost --page docs/{page.name}`: RLT learns {task}, once per seed, by several workers. '
+        f'Written by `{command}`: RLT learns {task}, once per seed, by several workers. '
         'Robot minutes simulated in a minute count all workers together, with the time that they need to start.', '',
         *markdown_table('seeds', cost_rows(rows), COST),
-    ])  # fmt: skip
-
-
-def _write(page: Path, rows: list[dict], lines: Sequence[str]) -> None:
-    """rows: with what `provenance` tells."""
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text('\n'.join([*lines, '', f'{provenance(rows)}.']) + '\n')
+    ], [row | {'seed': seed} for row in rows for seed in range(row['seeds'])], {})  # fmt: skip

@@ -1,9 +1,9 @@
 """Pictures of a run: how it learned, and how long its successes took."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 import numpy as np
 
@@ -16,15 +16,19 @@ SIZE = 200  # dots per inch
 
 def write_plots(run_folder: Path) -> list[Path]:
     """Draw plots/learning_curve.png and plots/steps.png; raises OSError when they cannot be written."""
-    folder = run_folder / 'plots'
-    folder.mkdir(exist_ok=True)
     episodes = read_episodes(run_folder)
     arguments = read_object(run_folder / 'config.yaml').get('arguments') or {}
     title = ', '.join(f'{name} {arguments[name]}' for name in ('task', 'method', 'seed') if name in arguments)
-    drawn = {'learning_curve.png': learning_curve(episodes, title), 'steps.png': step_histogram(episodes, title)}
+    return save(run_folder / 'plots', {
+        'learning_curve.png': learning_curve(episodes, title), 'steps.png': step_histogram(episodes, title)
+    })  # fmt: skip
+
+
+def save(folder: Path, drawn: Mapping[str, Figure], dpi: int = SIZE) -> list[Path]:
+    """Write figures by name into a folder, which is made; raises OSError when they cannot be written."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, figure in drawn.items():
-        FigureCanvasAgg(figure)
-        figure.savefig(folder / name, dpi=SIZE, facecolor='white')
+        figure.savefig(folder / name, dpi=dpi, facecolor='white')
     return [folder / name for name in drawn]
 
 

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 import numpy as np
 
 from rlt_ros.errors import UserError
-from rlt_ros.report.plots import INK, RLT, SIZE, VLA, style
+from rlt_ros.report.plots import INK, RLT, VLA, save, style
 from rlt_ros.report.replay import OUTCOMES, Episode, Inspection, kinds_of
 from rlt_ros.rl.replay import KINDS
 
@@ -30,13 +29,9 @@ def write_plots(found: Inspection, chosen: list[Episode], folder: Path) -> list[
     if found.updates is not None:
         drawn |= {'q_along_episode.png': q_along(found, chosen), 'calibration.png': calibration(found)}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, figure in drawn.items():
-            FigureCanvasAgg(figure)
-            figure.savefig(folder / name, dpi=SIZE, facecolor='white')
+        return save(folder, drawn)
     except OSError as error:
         raise UserError(f'plots cannot be written to {folder}: {error.strerror}') from None
-    return [folder / name for name in drawn]
 
 
 def newest(found: Inspection, count: int = 3) -> list[Episode]:

@@ -4,25 +4,20 @@ from collections.abc import Sequence
 import json
 from math import sqrt
 from pathlib import Path
-import shutil
-from typing import Protocol
 
 import numpy as np
 
+from rlt_ros.report.cells import Cell, made_with, spread
+from rlt_ros.report.pages import markdown_table, pictures, published
 from rlt_ros.report.records import of_mode, read_episodes, read_object
 from rlt_ros.report.summary import WINDOW, describe, minutes_to, successes, throughput
 
 GRID = 0.25  # robot minutes between points of a curve
 T_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # Student's t for 2, 3, ... values
-
-
-class Cell(Protocol):
-    """What is needed of a cell of rlt_ros.bench.cells."""
-
-    variation: str
-    seed: int
-    minutes: float
-    folder: Path
+HEADER = (
+    'robot min', 'VLA: success, per 10 min, steps', 'RLT: success (95 %)', 'per 10 min', 'steps', 'x VLA',
+    'passes VLA at', 'stiff: success, steps', 'Q - return', 'corr', 'penetration mm (VLA, stiff)',
+)  # fmt: skip
 
 
 def calibration(episodes: list[dict]) -> tuple[np.ndarray, np.ndarray]:
@@ -50,6 +45,7 @@ def describe_cell(cell: Cell) -> dict:
         'largest_penetration_mm': deepest(final), 'stiff_largest_penetration_mm': deepest(stiff),
         'vla_largest_penetration_mm': deepest(of_mode(episodes, 'evaluation')),
         'config_hash': read_object(cell.folder / 'config.yaml').get('hash'),
+        **made_with(read_object(cell.folder / 'versions.json')),
     }  # fmt: skip
 
 
@@ -92,8 +88,13 @@ def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, T_95[min(n - 2, len(T_95) - 1)] * values.std(0, ddof=1) / sqrt(n)
 
 
-def write_study(folder: Path, cells: Sequence[Cell], page: Path | None) -> list[Path]:
-    """Write study.json and plots of all finished cells, and the page; returns what was written."""
+def write_study(
+    folder: Path, cells: Sequence[Cell], command: str, page: Path | None, lack: Sequence[str] = ()
+) -> list[Path]:
+    """Write study.json and plots of all finished cells, and the page; returns what was written.
+
+    command: by which the page is written; lack: lines on what is missing.
+    """
     from rlt_ros.report.study_plots import write_plots
 
     finished = [cell for cell in cells if (cell.folder / 'finished.json').is_file()]
@@ -106,50 +107,39 @@ def write_study(folder: Path, cells: Sequence[Cell], page: Path | None) -> list[
     plots = write_plots(folder, finished)
     if page is None:
         return [result, *plots]
-    images = page.parent / 'images'
-    images.mkdir(parents=True, exist_ok=True)
-    names = [f'{page.stem}-{plot.name}' for plot in plots]
-    for plot, name in zip(plots, names, strict=True):
-        shutil.copyfile(plot, images / name)
-    page.write_text(markdown(rows, read_object(finished[0].folder / 'versions.json'), names))
-    return [result, *plots, page]
+    images = {f'{page.stem}-{plot.name}': plot for plot in plots}
+    missing = [f'**Missing:** {line}\n' for line in lack]
+    return [result, *plots, published(page, [*text(rows, command), *missing, *pictures(images)], rows, images)]
 
 
-def markdown(rows: list[dict], versions: dict, plots: list[str]) -> str:
-    """The page: a row per run."""
-    header = [
-        'run', 'robot min', 'VLA: success, per 10 min, steps', 'RLT: success (95 %)', 'per 10 min', 'steps',
-        'x VLA', 'passes VLA at', 'stiff: success, steps', 'Q - return', 'corr', 'penetration mm (VLA, stiff)',
-    ]  # fmt: skip
-    lines = [
+def text(rows: list[dict], command: str) -> list[str]:
+    """The page, but for its pictures: a row per run."""
+    return [
         '# What is learned, and what each part is worth', '',
-        'Written by `./rlt bench study --page docs/study.md` from its runs, in lock-step on the Ethernet task. RLT is '
+        f'Written by `{command}` from its runs, in lock-step on the Ethernet task. RLT is '
         'the policy at the end, without noise, from starts that were not learned from; *stiff* is the same policy with '
         'harder contact (solref 0.002) and half the time step. VLA: same frozen network, its own evaluation episodes. '
         '*passes VLA at* counts robot minutes of learning episodes with noise, warm-up included, from which on any '
         f'{WINDOW} of them in a row have the throughput of the VLA. Q - return and corr: predicted against realised, '
         'over all decisions of the final episodes.', '',
-        '| ' + ' | '.join(header) + ' |', '|' + '---|' * len(header),
+        *markdown_table('run', [(f'{row["variation"]}, seed {row["seed"]}', texts(row)) for row in rows], HEADER),
+        f'{rows[0]["rlt"]["episodes"]} final episodes and as many stiff ones per run, {rows[0]["vla"]["episodes"]} of '
+        'the VLA.', '',
     ]  # fmt: skip
-    show = lambda value, form: '-' if value is None else f'{value:{form}}'  # noqa: E731
-    for row in rows:
-        vla, rlt, stiff = row['vla'], row['rlt'], row['stiff']
-        low, high = rlt['success_ci']
-        lines.append('| ' + ' | '.join([
-            f'{row["variation"]}, seed {row["seed"]}', f'{row["robot_minutes"]:g}',
-            f'{vla["success_rate"]:.0%}, {vla["throughput_per_10min"]:.0f}, {show(vla["median_steps"], ".0f")}',
-            f'{rlt["success_rate"]:.0%} ({low:.0%} to {high:.0%})', f'{rlt["throughput_per_10min"]:.0f}',
-            show(rlt['median_steps'], '.0f'), show(row['throughput_ratio'], '.1f'),
-            show(row['minutes_to_pass_vla'], '.1f'),
-            f'{stiff["success_rate"]:.0%}, {show(stiff["median_steps"], ".0f")}',
-            show(row['q_minus_return'], '+.2f'), show(row['q_correlation'], '.2f'),
-            f'{show(row["largest_penetration_mm"], ".2f")} ({show(row["vla_largest_penetration_mm"], ".2f")}, '
-            f'{show(row["stiff_largest_penetration_mm"], ".2f")})',
-        ]) + ' |')  # fmt: skip
-    lines += ['', f'{rows[0]["rlt"]["episodes"]} final episodes and as many stiff ones per run, '
-              f'{rows[0]["vla"]["episodes"]} of the VLA. {versions.get("cpu", "?")}, '
-              f'{versions.get("cores", "?")} cores, '
-              f'Python {versions.get("python", "?")}, commit {str(versions.get("commit", "?"))[:10]}, configuration '
-              f'{str(rows[0]["config_hash"])[:10]}.', '']  # fmt: skip
-    lines += [f'![{Path(name).stem}](images/{name})\n' for name in plots]
-    return '\n'.join(lines)
+
+
+def texts(row: dict) -> list[str]:
+    """A text for each of HEADER, of one run."""
+    vla, rlt, stiff = row['vla'], row['rlt'], row['stiff']
+    show = lambda value, form: spread(value, None, form)  # noqa: E731
+    return [
+        f'{row["robot_minutes"]:g}',
+        f'{show(vla["success_rate"], ".0%")}, {show(vla["throughput_per_10min"], ".0f")}, '
+        f'{show(vla["median_steps"], ".0f")}',
+        spread(rlt['success_rate'], rlt['success_ci'], '.0%'), show(rlt['throughput_per_10min'], '.0f'),
+        show(rlt['median_steps'], '.0f'), show(row['throughput_ratio'], '.1f'), show(row['minutes_to_pass_vla'], '.1f'),
+        f'{show(stiff["success_rate"], ".0%")}, {show(stiff["median_steps"], ".0f")}',
+        show(row['q_minus_return'], '+.2f'), show(row['q_correlation'], '.2f'),
+        f'{show(row["largest_penetration_mm"], ".2f")} ({show(row["vla_largest_penetration_mm"], ".2f")}, '
+        f'{show(row["stiff_largest_penetration_mm"], ".2f")})',
+    ]  # fmt: skip

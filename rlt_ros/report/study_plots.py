@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 import numpy as np
 
-from rlt_ros.report.plots import FAINT, INK, RLT, SIZE, VLA, style
+from rlt_ros.report.cells import Cell
+from rlt_ros.report.plots import FAINT, INK, RLT, VLA, save, style
 from rlt_ros.report.records import of_mode, read_episodes
-from rlt_ros.report.study import Cell, band, calibration, curve, describe_cell, grid_of
+from rlt_ros.report.study import band, calibration, curve, describe_cell, grid_of
 from rlt_ros.report.summary import describe
 
 OTHERS = ('#c2571a', '#5b8c3a', '#7a4f9e', '#b08a1e', '#3f7f93', '#a33b54', '#5c6670', '#1f4e79')
@@ -17,18 +17,13 @@ OTHERS = ('#c2571a', '#5b8c3a', '#7a4f9e', '#b08a1e', '#3f7f93', '#a33b54', '#5c
 
 def write_plots(folder: Path, cells: Sequence[Cell]) -> list[Path]:
     """Draw into `folder`/plots what the cells allow; returns the files."""
-    place = folder / 'plots'
-    place.mkdir(parents=True, exist_ok=True)
     own = [cell for cell in cells if cell.variation == 'rlt']
     drawn = {}
     if own:
         drawn |= {'curves.png': curves(own), 'calibration.png': q_against_return(own)}
     if len({cell.variation for cell in cells}) > 1:
         drawn['variations.png'] = variations(cells)
-    for name, figure in drawn.items():
-        FigureCanvasAgg(figure)
-        figure.savefig(place / name, dpi=SIZE, facecolor='white')
-    return [place / name for name in drawn]
+    return save(folder / 'plots', drawn)
 
 
 def curves(cells: Sequence[Cell]) -> Figure:
@@ -37,9 +32,10 @@ def curves(cells: Sequence[Cell]) -> Figure:
     found = [curve(cell, grid) for cell in cells]
     vla = describe([e for cell in cells for e in of_mode(read_episodes(cell.folder), 'evaluation')])
     figure = Figure(figsize=(7.2, 6.4), layout='constrained')
-    figure.suptitle(f'Learning in lock-step, {len(cells)} seeds', color=INK, fontsize=13)
+    shown = f'{len(cells)} seeds' if len(cells) > 1 else 'one seed'
+    figure.suptitle(f'Learning in lock-step, {shown}', color=INK, fontsize=13)
     rows = figure.subplots(2, 1, sharex=True)
-    for axes, name, label, level in (
+    for axes, name, measure, level in (
         (rows[0], 'success', 'success rate', vla['success_rate']),
         (rows[1], 'throughput', 'successes per 10 min', vla['throughput_per_10min']),
     ):
@@ -49,9 +45,10 @@ def curves(cells: Sequence[Cell]) -> Figure:
         there = ~np.isnan(values).any(0)
         mean, half = band(values[:, there])
         axes.fill_between(grid[there], mean - half, mean + half, color=RLT, alpha=0.18, lw=0)
-        axes.plot(grid[there], mean, color=RLT, lw=2.2, label='RLT while learning, mean and 95 % band over seeds')
+        label = 'RLT while learning' + ', mean and 95 % band over seeds' * (len(cells) > 1)
+        axes.plot(grid[there], mean, color=RLT, lw=2.2, label=label)
         axes.axhline(level, color=VLA, lw=1.6, ls=(0, (5, 2)), label='frozen VLA')
-        axes.set_ylabel(label)
+        axes.set_ylabel(measure)
         style(axes)
         axes.set_ylim(bottom=0)
     rows[0].set_ylim(0, 1.03)

@@ -39,7 +39,7 @@ def median_steps(episodes: list[dict]) -> float | None:
 
 
 def describe(episodes: list[dict]) -> dict:
-    """Measures of a set of episodes; None where there is nothing to measure. `robot_minutes` is their own time."""
+    """Measures of a set of episodes; None where there is nothing to measure."""
     interval = wilson(successes(episodes), len(episodes))
     return {
         'episodes': len(episodes),
@@ -47,7 +47,6 @@ def describe(episodes: list[dict]) -> dict:
         'success_ci': list(interval) if interval else None,
         'throughput_per_10min': throughput(episodes),
         'median_steps': median_steps(episodes),
-        'robot_minutes': sum(episode['seconds'] for episode in episodes) / 60,
     }
 
 

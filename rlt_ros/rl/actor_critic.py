@@ -31,13 +31,11 @@ class Batch:
 
 
 class ActorCritic:
-    """Losses, gradients and updates. Deterministic for a seed: all its randomness comes from `random`.
+    """Losses, gradients and updates. Deterministic for a seed: all its randomness comes from `random`."""
 
-    half: products with the token in bfloat16 (see Networks).
-    """
-
-    def __init__(self, method: Method, sizes: Sizes, seed: int = 0, half: bool = False):
+    def __init__(self, method: Method, sizes: Sizes, seed: int = 0):
         self.method, self.sizes = method, sizes
+        half = method.token_precision == 'bfloat16'
         self.random = torch.Generator().manual_seed(seed)
         state = torch.random.get_rng_state()
         torch.manual_seed(seed)

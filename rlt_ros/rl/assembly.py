@@ -7,7 +7,7 @@ import numpy as np
 
 from rlt_ros.config import Task
 from rlt_ros.control.ticks import Ticks, observation_ticks
-from rlt_ros.episode.machine import ACTING, UNDO_SECONDS
+from rlt_ros.episode.machine import ACTING, UNDO_SECONDS, Phase
 from rlt_ros.rl.transitions import Ending, Seen, Step, Transition, TransitionBuilder
 
 STORED_MODES = ('warmup', 'online')
@@ -125,7 +125,7 @@ class Assembly:
         numbers = observation_ticks(stamps, log.ticks)
         seen = {int(tick): pending.seen[int(stamp)] for tick, stamp in zip(numbers, stamps, strict=True)}
         end = log.ticks.at_or_after(pending.stamp)
-        phases = ('approach', 'critical') if self.builder.method.store_approach else ('critical',)
+        phases = ACTING if self.builder.method.store_approach else (Phase.CRITICAL,)
         steps = {
             tick: step
             for tick, (step, episode, phase) in log.steps.items()

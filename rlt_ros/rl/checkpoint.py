@@ -13,6 +13,10 @@ from rlt_ros.errors import UserError
 from rlt_ros.rl.learner import Learner
 
 
+class OtherSizes(UserError):
+    """A checkpoint of networks of another shape: it belongs to another run."""
+
+
 def digest(content: dict[str, torch.Tensor], counters: dict[str, str]) -> str:
     """SHA-256 over tensors and counters."""
     hasher = hashlib.sha256(json.dumps(counters, sort_keys=True).encode())
@@ -54,7 +58,10 @@ def replace(path: Path, data: bytes, keep: Path | None = None) -> None:
 
 
 def read(path: Path, learner: Learner) -> None:
-    """Restore in place; raises UserError where the file is damaged or of another shape, and changes nothing then."""
+    """Restore in place; raises UserError where the file is damaged, OtherSizes where it is whole and of another shape.
+
+    Then nothing is changed.
+    """
     try:
         with safe_open(path, 'pt') as file:
             counters = dict(file.metadata() or {})
@@ -65,7 +72,7 @@ def read(path: Path, learner: Learner) -> None:
         encoder_hash = counters.pop('encoder_hash', '')
         own = learner.agent.tensors()
         if any(content[name].shape != value.shape for name, value in own.items()):
-            raise UserError(f'{path} was written with other network sizes; start a new run')
+            raise OtherSizes(f'{path} was written with other network sizes; start a new run')
         numbers = {name: int(value) for name, value in counters.items()}
         learner.set_counters(numbers)
         learner.encoder_hash = encoder_hash
@@ -83,7 +90,7 @@ def read(path: Path, learner: Learner) -> None:
 def read_newest(path: Path, learner: Learner) -> str:
     """Restore from the last checkpoint that is whole, if there is one; returns what was wrong with others, or ''.
 
-    Raises UserError where it is of another shape: then it belongs to another run.
+    Raises OtherSizes.
     """
     complaints = []
     for candidate in (path, previous(path)):
@@ -92,8 +99,8 @@ def read_newest(path: Path, learner: Learner) -> str:
         try:
             read(candidate, learner)
             break
+        except OtherSizes:
+            raise
         except UserError as error:
-            if 'other network sizes' in str(error):
-                raise
             complaints.append(str(error))
     return '; '.join(complaints)

@@ -35,9 +35,8 @@ class Learner:
 
     def __init__(self, method: Method, sizes: Sizes, seed: int = 0, agent: type[ActorCritic] = ActorCritic):
         self.method, self.sizes = method, sizes
-        half = method.token_precision == 'bfloat16'
-        self.agent = agent(method, sizes, seed, half)
-        self.replay = Replay(method, sizes, seed + 1, half)
+        self.agent = agent(method, sizes, seed)
+        self.replay = Replay(method, sizes, seed + 1)
         self.version = 0
         self.encoder_hash = ''  # of the RL token that it learns from, as far as anybody said
         self.learning = False

@@ -13,14 +13,6 @@ class Policy:
     def __init__(self, layers: list[tuple[np.ndarray, np.ndarray]], version: int):
         self.layers, self.version = layers, version
 
-    @property
-    def input_size(self) -> int:
-        return self.layers[0][0].shape[0]
-
-    @property
-    def output_size(self) -> int:
-        return self.layers[-1][0].shape[1]
-
     def mean(self, state: np.ndarray, reference: np.ndarray) -> np.ndarray:
         """(A,) float32 normalised chunk for state (S,) and reference (A,)."""
         x = np.concatenate([state, reference])

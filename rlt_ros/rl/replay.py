@@ -34,10 +34,10 @@ class Replay:
     """Up to `replay_capacity` transitions; memory is taken as it fills (the system gives pages on first use).
 
     A transition is one row of `numbers` and one of `tokens`, so that a sample costs two scattered reads whatever the
-    number of fields. half: tokens in bfloat16, as the networks read them.
+    number of fields. Tokens are of the method's precision, as the networks read them.
     """
 
-    def __init__(self, method: Method, sizes: Sizes, seed: int = 0, half: bool = False):
+    def __init__(self, method: Method, sizes: Sizes, seed: int = 0):
         self.capacity, self.sizes, self.shares = method.replay_capacity, sizes, method.shares
         self.token_noise = method.token_noise
         self.noises = {'rest': method.rest_noise, 'next_rest': method.rest_noise, 'action': method.action_noise}
@@ -47,6 +47,7 @@ class Replay:
         ends = np.cumsum(list(widths.values())).tolist()
         self.parts = {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True)}
         self.numbers = torch.from_numpy(np.zeros((self.capacity, ends[-1]), np.float32))
+        half = method.token_precision == 'bfloat16'
         tokens = np.zeros((self.capacity, 2 * sizes.token), np.int16 if half else np.float32)
         self.tokens = torch.from_numpy(tokens).view(torch.bfloat16 if half else torch.float32)
         self.kinds = np.zeros(self.capacity, np.uint8)

@@ -106,7 +106,7 @@ class TransitionBuilder:
         """
         n, after = self.method.delay, tick + self.method.chunk
         for there in (after, after - 1, after + 1):
-            if there in seen and all(t in steps for t in range(there, there + n)):
+            if there > tick and there in seen and all(t in steps for t in range(there, there + n)):
                 return there
         return None
 

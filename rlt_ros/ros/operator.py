@@ -14,7 +14,7 @@ from std_srvs.srv import Trigger
 
 from rlt_ros.bench.takeover import JOY_PERIOD, Step
 from rlt_ros.config import RobotProfile, load
-from rlt_ros.control.executor import ACTING
+from rlt_ros.episode.machine import ACTING
 from rlt_ros.errors import UserError
 from rlt_ros.msg import EpisodeEvent, ExecutedStep
 from rlt_ros.ros.node import ns_to_stamp, stamp_to_seconds

@@ -64,23 +64,22 @@ def fresh(profile: RobotProfile, task: Task, seed: int | list[int]) -> Iterator[
 def collect(
     profile: RobotProfile, task: Task, worlds: Iterator[World], episodes: int, seed: int, folder: Path,
     source: Mapping[str, object],
-) -> dict[str, float]:  # fmt: skip
+) -> float:  # fmt: skip
     """Write `episodes` successful demonstrations; those that fail are left out, as people leave them out.
 
+    Returns the median of their steps.
     worlds: one for each, as it is when the demonstration begins; source: as of `Writer`. Raises UserError where the
     folder is there already or cannot be written.
     """
     random = np.random.default_rng([seed, 1])
-    steps, failed = [], 0
+    steps: list[int] = []
     with Writer(folder, profile, source) as writer, progress() as bars:
         bar = bars.add_task(f'demonstrations of {task.name}', total=episodes, note='')
         while len(steps) < episodes:
             episode = demonstrate(world := next(worlds), random, task)
-            if not episode.success:
-                failed += 1
-                continue
-            writer.add(episode)
-            steps.append(len(episode.position) * profile.stride)
-            bars.update(bar, advance=1, note=f'median {np.median(steps):.0f} steps')
+            if episode.success:
+                writer.add(episode)
+                steps.append(len(episode.position) * profile.stride)
+                bars.update(bar, advance=1, note=f'median {np.median(steps):.0f} steps')
     world.close()
-    return {'episodes': episodes, 'failed': failed, 'median_steps': float(np.median(steps)), 'steps': float(sum(steps))}
+    return float(np.median(steps))

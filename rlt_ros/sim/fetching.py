@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rlt_ros.sim.operator import AIM_SHRINK, TREMOR
 from rlt_ros.sim.rack import CLOSED, OPEN
 from rlt_ros.sim.world import World, down, yaw_of
 
 AIM_ERROR, YAW_ERROR = 1.0e-3, 0.03  # m, rad: standard deviation of the first grasp
-AIM_SHRINK = 0.6  # per retry
 BRING_ERROR = 2e-3  # m, standard deviation of where the part is brought above the socket
 ABOVE, LIFT = 0.03, 0.05  # m over the part before and after the grasp
 STEEP = 3.0  # how much higher than beside the part the hand comes near it
@@ -31,7 +31,6 @@ UP_OR_DOWN, HIGHER, ASKEW = 1.0, 2.0, 6.0  # of that: how far these go up or dow
 PASSED = 0.5  # of that: so near to a detour's point the hand comes back
 MISSES, MISSED_BY = 0.4, (0.004, 0.020)  # share of first grasps beside the part, m
 OUT_OF_REACH = 0.014  # m: nearer than that a person notices in time; farther, every other time
-TREMOR = 4e-5  # m per tick, filtered
 
 
 @dataclass(frozen=True)

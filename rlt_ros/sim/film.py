@@ -8,6 +8,7 @@ import numpy as np
 
 from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.errors import UserError
+from rlt_ros.monitor import video
 from rlt_ros.sim.collect import LONGEST
 from rlt_ros.sim.teleoperation import Teleoperation
 from rlt_ros.sim.world import World
@@ -36,7 +37,7 @@ class Film:
         for i, image in enumerate(world.images()):
             column[i * side : (i + 1) * side] = cv2.resize(image, (side, side), interpolation=cv2.INTER_NEAREST)
         frame = np.ascontiguousarray(np.hstack([frame, column]))
-        cv2.putText(frame, caption, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
+        video.write(frame, caption, (10, 24), 0.6)
         self.frames.append(frame)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from rlt_ros.config import RobotProfile, Task
 from rlt_ros.errors import UserError
+from rlt_ros.monitor import video
 from rlt_ros.sim.teleoperation import Teleoperation
 from rlt_ros.sim.world import World
 
@@ -24,7 +25,7 @@ def picture(profile: RobotProfile, tasks: list[Task], seed: int, path: Path) -> 
             world.step(operator.command(), 1 / profile.control_rate)
         views = [world.render('audience', SIDE, SIDE).copy()]
         views += [cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST) for image in world.images()]
-        cv2.putText(views[0], task.name, (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
+        video.write(views[0], task.name, (8, 22), 0.6)
         edge = np.full((SIDE, GAP, 3), 255, np.uint8)
         rows += [np.hstack([part for view in views for part in (view, edge)][:-1])]
         rows += [np.full((GAP, rows[-1].shape[1], 3), 255, np.uint8)]

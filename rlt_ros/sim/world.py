@@ -10,7 +10,7 @@ import mujoco  # noqa: E402
 import numpy as np  # noqa: E402
 
 from rlt_ros.config import RobotProfile, Task  # noqa: E402
-from rlt_ros.control.kinematics import Kinematics  # noqa: E402
+from rlt_ros.control.kinematics import Kinematics, home  # noqa: E402
 from rlt_ros.errors import UserError  # noqa: E402
 from rlt_ros.sim import scene  # noqa: E402
 from rlt_ros.sim.physics import SOFT, Physics  # noqa: E402
@@ -104,10 +104,8 @@ class World:
         """Centre of the socket's mouth (3,), m, world frame."""
         return self.model.body_pos[self._socket].copy()
 
-    def reset(self, seed: int | None = None) -> None:
+    def reset(self) -> None:
         """A new start: where the socket is, the part above it, friction, play and light."""
-        if seed is not None:
-            self.random = np.random.default_rng(seed)
         task, draw = self.task, self.random.uniform
         mujoco.mj_resetData(self.model, self.data)
         self.model.body_pos[self._socket, :2] = draw(-task.socket_across, task.socket_across, 2)
@@ -129,7 +127,7 @@ class World:
 
         opening: of the gripper, m; None: as at home.
         """
-        q = np.array([joint.home for joint in self.profile.joints])
+        q = home(self.profile)
         arm, part = self.kinematics.arms[self.tool_arm], self.kinematics.slices[self.tool_arm]
         q[part] = arm.solve(position, down(yaw), q[part], iterations=60)
         if opening is not None:

@@ -14,11 +14,11 @@ TOKEN, PREFIX, POLICY, BODY = NAMES = ('token', 'prefix PCA-64', 'policy layer',
 
 
 @torch.no_grad()
-def policy_layer(vla: BuiltinVla, prefix: torch.Tensor, seed: int = 0) -> torch.Tensor:
+def policy_layer(vla: BuiltinVla, prefix: torch.Tensor) -> torch.Tensor:
     """(T, d): the action expert's last hidden layer at the last denoising step, mean over its tokens."""
     last: list[torch.Tensor] = []
     hook = vla.expert.head.register_forward_pre_hook(lambda _, inputs: last.append(inputs[0].mean(1)))
-    noise = torch.Generator().manual_seed(seed)
+    noise = torch.Generator().manual_seed(0)
     out = []
     for part in prefix.split(BATCH):
         vla.sample(part.float(), torch.randn(len(part), vla.sizes.horizon, vla.sizes.action_dim, generator=noise))

@@ -7,14 +7,14 @@ import numpy as np
 DRAWS = 1000
 
 
-def interval(statistic: Callable[[np.ndarray], float], episode: np.ndarray, seed: int = 0) -> tuple[float, list[float]]:
+def interval(statistic: Callable[[np.ndarray], float], episode: np.ndarray) -> tuple[float, list[float]]:
     """Value of a statistic and its interval [low, high].
 
     statistic: from weights (T,) of the observations to a number; nan where it has none. episode: (T,) of which each is.
     """
     _, number = np.unique(episode, return_inverse=True)
     count = number.max() + 1
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), DRAWS)
+    draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)
     values = [statistic(draw[number].astype(float)) for draw in draws]
     low, high = np.nanpercentile(values, (2.5, 97.5))
     return float(statistic(np.ones(len(number)))), [float(low), float(high)]

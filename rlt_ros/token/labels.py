@@ -8,7 +8,7 @@ from rlt_ros.sim.tasks.base import Person
 from rlt_ros.vla.examples import Examples
 from rlt_ros.vla.proprioception import POSE_PER_ARM
 
-HOVER = Person.hover  # m of the tip above the mouth, where attempts begin
+HOVER = Person.hover  # m of the tip above the mouth, where attempts begin; in some tasks a millimetre lower
 NOT_IN_YET = 5e-4  # m below the mouth; jams stop there
 PHASES = ('approach', 'descend', 'lift')
 LIFTING = LIFT_SPEED * 2 / 3  # m/s upwards; coming back to the hover after a lift is slower

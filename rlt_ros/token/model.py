@@ -5,7 +5,7 @@ prefix from the token (Eq. 2). Context dropout on the decoder's input keeps it f
 neighbouring tokens instead of from z_rl.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +22,6 @@ class TokenSizes:
     token_dim: int = 128  # of z_rl
     heads: int = 4
     layers: int = 2
-
-    def as_dict(self) -> dict[str, int]:
-        return asdict(self)
 
 
 class Encoder(nn.Module):

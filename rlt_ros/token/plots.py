@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 import numpy as np
 
-from rlt_ros.report.plots import FAINT, INK, RLT, SIZE, VLA, style
+from rlt_ros.report.plots import FAINT, INK, RLT, VLA, save, style
 from rlt_ros.token.features import BODY, NAMES, POLICY, PREFIX, TOKEN
 from rlt_ros.token.report import LEAST_GAP, READINGS
 
@@ -23,12 +22,7 @@ PANELS = (
 
 def write_plots(report: dict, folder: Path) -> list[Path]:
     """Draw gaps.png, probes.png and spectrum.png; raises OSError when they cannot be written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = {'gaps.png': gaps(report), 'probes.png': probes(report), 'spectrum.png': spectra(report)}
-    for name, figure in drawn.items():
-        FigureCanvasAgg(figure)
-        figure.savefig(folder / name, dpi=SIZE, facecolor='white')
-    return [folder / name for name in drawn]
+    return save(folder, {'gaps.png': gaps(report), 'probes.png': probes(report), 'spectrum.png': spectra(report)})
 
 
 def gaps(report: dict) -> Figure:

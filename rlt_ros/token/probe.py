@@ -9,6 +9,7 @@ from rlt_ros.vla.examples import Examples
 NEAR = 0.012  # m: only what is seen this close to the mouth decides
 PASSES, MOST_STEPS, BATCH = 40, 2500, 128  # of the MLP, over its data; more of them learn few episodes by heart
 RIDGE = 10.0
+COMPONENTS = 64
 
 
 def near(examples: Examples) -> np.ndarray:
@@ -17,25 +18,25 @@ def near(examples: Examples) -> np.ndarray:
 
 
 @torch.no_grad()
-def principal_components(prefix: torch.Tensor, fit_on: np.ndarray, size: int = 64) -> torch.Tensor:
-    """(T, size) projections of flattened prefixes (T, M, d) on components fitted on some rows: a linear bottleneck."""
+def principal_components(prefix: torch.Tensor, fit_on: np.ndarray) -> torch.Tensor:
+    """(T, COMPONENTS) of flattened prefixes (T, M, d), on components fitted on some rows: a linear bottleneck."""
     chosen = fit_on[np.linspace(0, len(fit_on) - 1, min(len(fit_on), 2500)).astype(int)]
     flat = prefix.flatten(1)
     some = flat[chosen].float()
     centre = some.mean(0)
     torch.manual_seed(0)  # the decomposition begins with random vectors
-    _, _, components = torch.svd_lowrank(some - centre, size + 16, niter=3)
-    return torch.cat([(part.float() - centre) @ components[:, :size] for part in flat.split(512)])
+    _, _, components = torch.svd_lowrank(some - centre, COMPONENTS + 16, niter=3)
+    return torch.cat([(part.float() - centre) @ components[:, :COMPONENTS] for part in flat.split(512)])
 
 
 def read(
-    features: torch.Tensor, target: torch.Tensor, fit: np.ndarray, check: np.ndarray, seed: int = 0
+    features: torch.Tensor, target: torch.Tensor, fit: np.ndarray, check: np.ndarray
 ) -> dict[str, torch.Tensor]:
     """What ridge regression (`linear`) and an MLP (`mlp`) make of features (T, F) at rows `check`, (C, K) each.
 
     Both learn target (T, K) at rows `fit` by squared error; classes are given as one column each.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     centre, scale = features[fit].mean(0), features[fit].std(0).clamp(min=1e-3)
     x, x_check = (features[fit] - centre) / scale, (features[check] - centre) / scale
     middle = target[fit].mean(0)

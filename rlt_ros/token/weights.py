@@ -1,5 +1,6 @@
 """The RL token's file: safetensors with encoder, decoder and statistics, tied to a VLA and its units."""
 
+from dataclasses import asdict
 import json
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def save(path: Path, model: RlToken, vla_hash: str, normalisation_hash: str) -> 
     tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     about = {
         'kind': 'rl_token',
-        'sizes': json.dumps(model.sizes.as_dict()),
+        'sizes': json.dumps(asdict(model.sizes)),
         'vla_hash': vla_hash,
         'normalisation_hash': normalisation_hash,
     }

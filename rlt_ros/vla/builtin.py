@@ -7,10 +7,9 @@ import numpy as np
 import torch
 
 from rlt_ros.config import Method, RobotProfile
-from rlt_ros.control.kinematics import Kinematics
+from rlt_ros.control.kinematics import Kinematics, home
 from rlt_ros.errors import UserError
 from rlt_ros.vla import weights
-from rlt_ros.vla.examples import home
 from rlt_ros.vla.language import tokenize
 from rlt_ros.vla.normalisation import REFERENCE_LIMIT
 from rlt_ros.vla.proprioception import Proprioception
@@ -50,7 +49,7 @@ class BuiltinBackend:
     def __init__(
         self, path: Path, profile: RobotProfile, device: str = 'cpu', seed: int = 0, proprioception: str = 'pose'
     ):
-        """proprioception: the part of it that the actor-critic gets, see `vla.proprioception.KINDS`."""
+        """proprioception: the part of it that the actor-critic gets, see `Proprioception.of`."""
         try:
             self.device = torch.device(device)
             torch.empty(1, device=self.device)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from rlt_ros.config import RobotProfile
-from rlt_ros.control.kinematics import Kinematics, rotation_vector
+from rlt_ros.control.kinematics import Kinematics, home, rotation_vector
 from rlt_ros.data.dataset import INFO, Episode, check_robot, lengths, read
 from rlt_ros.errors import UserError
 from rlt_ros.vla.language import tokenize
@@ -47,17 +47,12 @@ class Examples:
         return self.chosen(slice(None, None, every))
 
 
-def home(profile: RobotProfile) -> np.ndarray:
-    return np.array([joint.home for joint in profile.joints])
-
-
 def from_episode(
     episode: Episode, kinematics: Kinematics, feel: Proprioception, horizon: int, every: int = 1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Features (T, P), deltas (T, H, D), which of them are known (T, H), goals (T, 4) of every so manieth row.
 
-
-    Commands after its end repeat the last one.
+    Commands after the episode's end repeat the last one.
     """
     position = episode.position[::every]
     states = zip(position, episode.velocity[::every], episode.command[::every], strict=True)

@@ -1,6 +1,6 @@
 """The flow-matching action expert: it attends to what the VLA has understood, and denoises a chunk."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -31,9 +31,6 @@ class VlaSizes:
     def tokens(self) -> int:
         """M: image tokens and the state token; the instruction's tokens are left out, as in the paper."""
         return self.cameras * self.grid**2 + 1
-
-    def as_dict(self) -> dict[str, int]:
-        return asdict(self)
 
 
 class Expert(nn.Module):

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+EXPANSION = 3  # how much wider an MLP is inside
+
 
 class Attention(nn.Module):
     """Multi-head attention of queries (B, Q, d) on a context (B, K, d)."""
@@ -41,14 +43,14 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Pre-norm self-attention, optional cross-attention, MLP."""
 
-    def __init__(self, width: int, heads: int, cross: bool = False, expansion: int = 3):
+    def __init__(self, width: int, heads: int, cross: bool = False):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
         self.cross_norm = nn.LayerNorm(width) if cross else None
         self.cross_attention = Attention(width, heads) if cross else None
         self.mlp = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width)
+            nn.LayerNorm(width), nn.Linear(width, EXPANSION * width), nn.GELU(), nn.Linear(EXPANSION * width, width)
         )
 
     def forward(self, x: Tensor, context: tuple[Tensor, Tensor] | None = None, causal: bool = False) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from rlt_ros.config import RobotProfile
-from rlt_ros.control.kinematics import Kinematics
+from rlt_ros.control.kinematics import Kinematics, home
 from rlt_ros.errors import UserError
 from rlt_ros.vla.proprioception import CLIP
 
@@ -63,11 +63,10 @@ def load(path: Path, profile: RobotProfile) -> Normalisation:
 
 def smallest_scale(profile: RobotProfile) -> np.ndarray:
     """(D,): per joint, what moves the tool by LEAST_MOTION at home."""
-    kinematics = Kinematics(profile)
-    home = np.array([joint.home for joint in profile.joints])
+    kinematics, rest = Kinematics(profile), home(profile)
     scale = np.full(profile.action_dim, LEAST_MOTION)
     for arm, part in zip(kinematics.arms, kinematics.slices, strict=True):
-        lever = np.linalg.norm(arm.jacobian(home[part])[:3], axis=0)
+        lever = np.linalg.norm(arm.jacobian(rest[part])[:3], axis=0)
         scale[part] = np.minimum(LEAST_MOTION / np.maximum(lever, 1e-6), LEAST_ANGLE)
     return scale
 

@@ -4,6 +4,8 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+from rlt_ros.episode.machine import ACTING, Phase
+
 Look = TypeVar('Look')
 
 
@@ -32,7 +34,7 @@ class Pacing(Generic[Look]):
     def __init__(self, period: int, room: int, patience: int, store_approach: bool = False):
         """period, patience: ns; room: looks that may wait, all together."""
         self.period, self.room, self.patience = period, room, patience
-        self.stored = ('approach', 'critical') if store_approach else ('critical',)
+        self.stored = ACTING if store_approach else (Phase.CRITICAL,)
         self.number, self.phase, self.mode = 0, 'idle', ''
         self.sequence, self.decided_at = 0, None
         self.waiting: deque[Waiting[Look]] = deque()  # of this episode
@@ -45,7 +47,7 @@ class Pacing(Generic[Look]):
         if number != self.number:
             self.sequence, self.decided_at = 0, None
             self.waiting.clear()
-        if phase in ('approach', 'critical') and phase != self.phase:
+        if phase in ACTING and phase != self.phase:
             self.decided_at = None  # decide at once
         if phase == 'ended' and self.waiting:
             kept = [replace(item, ended=stamp) for item in self.waiting if item.stamp <= stamp]
@@ -57,7 +59,7 @@ class Pacing(Generic[Look]):
 
     def offer(self, stamp: int, look: Look) -> bool:
         """Take an observation; True if it is the one to decide on now (then it is `decision`)."""
-        if self.phase not in ('approach', 'critical'):
+        if self.phase not in ACTING:
             return False
         self.sequence += 1
         # half an observation early rather than a whole one late
@@ -77,7 +79,7 @@ class Pacing(Generic[Look]):
 
         now: ns, of the clock that ends of episodes are stamped with.
         """
-        if self.phase in ('approach', 'critical'):
+        if self.phase in ACTING:
             size = min(size, 2)
             while self.ready and now - self.ready[0].ended > self.patience:
                 self.ready.popleft()

@@ -4,7 +4,6 @@ import numpy as np
 
 from rlt_ros.control.kinematics import Kinematics, rotation_vector
 
-KINDS = ('pose', 'joints')
 MEASURED_PER_ARM = 7  # tool position 3, rotation 3, gripper 1
 POSE_PER_ARM = 13  # these, commanded minus measured position 3 and rotation 3
 VELOCITY_PER_ARM = 6
@@ -33,7 +32,7 @@ class Proprioception:
         self.floor = np.concatenate([POSE_FLOOR * arms, VELOCITY_FLOOR * arms, np.repeat(JOINTS_FLOOR, len(home))])
 
     def of(self, kind: str) -> slice:
-        """Where the actor-critic's part is, one of KINDS."""
+        """Where the actor-critic's part is; kind: pose or joints."""
         return self._part[kind]
 
     def features(self, position: np.ndarray, velocity: np.ndarray, command: np.ndarray) -> np.ndarray:

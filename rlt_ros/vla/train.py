@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from rlt_ros.config import RobotProfile
-from rlt_ros.control.kinematics import Kinematics
+from rlt_ros.control.kinematics import Kinematics, home
 from rlt_ros.vla import normalisation as units
-from rlt_ros.vla.examples import Examples, home
+from rlt_ros.vla.examples import Examples
 from rlt_ros.vla.model import BuiltinVla, VlaSizes
 from rlt_ros.vla.proprioception import Proprioception
 

@@ -11,7 +11,8 @@ GOAL_SIZE = 4  # tool position and yaw
 
 
 class Trunk(nn.Module):
-    """A convolutional stem makes 6 x 6 tokens per camera, a transformer mixes them with words and the robot's state."""
+    """A convolutional stem makes grid x grid tokens per camera, a transformer mixes them with words and the robot's
+    state."""
 
     def __init__(self, sizes: VlaSizes):
         super().__init__()

@@ -1,5 +1,6 @@
 """The built-in VLA's file: safetensors with the network, the normalisation and the sizes; no pickle."""
 
+from dataclasses import asdict
 import json
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def save(path: Path, model: BuiltinVla, normalisation: Normalisation, robot: str
         tensors[f'normalisation.{name}'] = torch.from_numpy(np.ascontiguousarray(getattr(normalisation, name)))
     about = {
         'kind': 'vla',
-        'sizes': json.dumps(model.sizes.as_dict()),
+        'sizes': json.dumps(asdict(model.sizes)),
         'robot': robot,
         'instructions': json.dumps(instructions),
     }
@@ -46,7 +47,7 @@ def save(path: Path, model: BuiltinVla, normalisation: Normalisation, robot: str
 
 def instructions(path: Path) -> list[str]:
     """What a VLA was trained to do, in words."""
-    return json.loads(read_tensors(path, 'vla')[1]['instructions'])
+    return json.loads(metadata(path, 'vla')['instructions'])
 
 
 def load(path: Path, profile: RobotProfile) -> tuple[BuiltinVla, Normalisation]:

@@ -1,12 +1,18 @@
 """The statistics of `rlt bench agreement`, and what it refuses."""
 
+from contextlib import nullcontext
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
-from rlt_ros import cli
+from rlt_ros import cli, graph
 from rlt_ros.bench import agreement
+from rlt_ros.config import Method, RobotProfile, Task, load
+from rlt_ros.errors import UserError
+from rlt_ros.run_folder import check_weights
 
 
 def episodes(*steps: int, failures: int = 0) -> list[dict]:
@@ -42,3 +48,26 @@ def test_a_run_without_an_actor_is_refused(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / 'config.yaml').write_text('method: {name: test}')
     assert cli.main(['bench', 'agreement', '--run', str(tmp_path)]) == 2
     assert 'holds no learned policy' in ' '.join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(('changes', 'told'), [
+    ({}, ''), ({'cell': {'variation': 'no-pass-through'}}, 'learned without a part of RLT'),
+    ({'cell': {'variation': 'no-context-dropout', 'weights': 'token.safetensors'}}, 'weights of its own'),
+    ({'weights': {'RL token': 'f00'}}, 'learned with another RL token'),
+    ({'robot': 'single_arm'}, 'is of robot single_arm'),
+])  # fmt: skip
+def test_a_run_that_learned_with_something_else_is_refused(tmp_path: Path, changes: dict, told: str) -> None:
+    actor = tmp_path / 'checkpoints' / 'actor.safetensors'
+    actor.parent.mkdir()
+    actor.touch()
+    robot = load(RobotProfile, changes.get('robot', 'bimanual'))
+    weights = changes.get('weights') or check_weights(graph.nodes({}), 'bimanual')
+    (tmp_path / 'config.yaml').write_text(yaml.safe_dump({
+        'robot': robot.model_dump(), 'task': load(Task, 'ethernet').model_dump(),
+        'method': load(Method, 'rlt').model_dump(), 'weights': weights,
+    }))  # fmt: skip
+    if 'cell' in changes:
+        (tmp_path / 'cell.json').write_text(json.dumps(changes['cell']))
+    plan = agreement.Plan(2, 0, 'bimanual', '', 'rlt', tmp_path)
+    with pytest.raises(UserError, match=told) if told else nullcontext():
+        agreement.check_run(plan)

@@ -21,7 +21,7 @@ from rlt_ros.bench.cells import Cell
 from rlt_ros.bench.cost import measure
 from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.errors import UserError
-from rlt_ros.report.cells import results
+from rlt_ros.report.cells import provenance, results
 from rlt_ros.report.study import band, curve, describe_cell, write_study
 from rlt_ros.vla import weights
 from rlt_ros.vla.approach import Approach
@@ -176,10 +176,14 @@ def test_all_drivers_start_from_the_same_states(computed: tuple) -> None:
 def test_the_study_reads_its_cells(computed: tuple) -> None:
     first, broken, other = computed[0][:3]
     page = first.folder.parent / 'page.md'
-    files = write_study(first.folder.parent, [first, broken, other], page)
+    files = write_study(first.folder.parent, [first, broken, other], './rlt bench study', page, ['delay-6-0 failed'])
     assert {file.name for file in files} == {'study.json', 'curves.png', 'calibration.png', 'variations.png', 'page.md'}
-    assert '| rlt, seed 0 |' in page.read_text() and '| no-token, seed 0 |' in page.read_text()
+    text = page.read_text()
+    assert '`./rlt bench study`' in text and '**Missing:** delay-6-0 failed\n' in text
+    assert '| rlt, seed 0 |' in text and '| no-token, seed 0 |' in text
+    assert '![curves](images/page-curves.png)' in text and (page.parent / 'images' / 'page-curves.png').is_file()
     row = describe_cell(first)
+    assert f'{provenance([row, describe_cell(other)])}.\n' in text
     assert row['rlt']['episodes'] == row['stiff']['episodes'] == row['vla']['episodes'] == 1
     assert row['config_hash'] == describe_cell(other)['config_hash'], 'the token is no part of the method'
 

@@ -62,7 +62,8 @@ def test_a_short_run_measures_loop_timer_and_learner_and_leaves_nothing(tmp_path
     assert found['seconds'] >= 5 and found['ticks'] > 200 and found['learner_updates_per_s'] > 0
     for errors in (found['deadline_error_ms'], found['rclpy_timer']):
         assert 0 < errors['p50'] <= errors['p99'] <= errors['max']
-    assert len(found['core_pause_ms']) == len(os.sched_getaffinity(0)) and found['late_ticks'] >= 0
+    assert len(found['core_pause_ms']) == len(os.sched_getaffinity(0))
+    assert found['late_ticks'] <= found['ticks'] and (found['late_ticks'] or found['deadline_error_ms']['max'] <= 1.0)
     assert 0 < found['machine_pause_ms']['max'] <= min(core['max'] for core in found['core_pause_ms'])
     assert not list(tmp_path.iterdir())
 

@@ -7,10 +7,12 @@ import pytest
 import tiny_weights
 import torch
 
+from rlt_ros.bench import latency
 from rlt_ros.bench.latency import Course, drive, fitted, measure, numbers
 from rlt_ros.bench.lockstep import LockStep, Result
 from rlt_ros.config import Method, RobotProfile, Task, load
 from rlt_ros.errors import UserError
+from rlt_ros.sim.collect import fresh
 from rlt_ros.vla.builtin import BuiltinBackend
 
 torch.set_num_threads(1)
@@ -50,6 +52,16 @@ def test_a_waiting_robot_executes_its_chunk_from_the_start(course) -> None:
     """Nothing of it is lost to the delay: both chunks answer what was seen at the same standstill."""
     at_once, later = course(0, blocking=True).commands, course(2, blocking=True).commands
     np.testing.assert_allclose(later[3:7], at_once[1:5], atol=1e-4)
+
+
+def test_nobody_starts_where_a_demonstration_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    robot, seen = load(RobotProfile, 'bimanual'), []
+    still = Course(Result(True, 50, 0.0), 0, 0, np.zeros((4, robot.action_dim)))
+    monkeypatch.setattr(latency, 'drive', lambda runner, *_: runner.world.reset() or seen.append(runner.world) or still)
+    latency.measure(robot, TASK, load(Method, 'rlt'), 1, 0, lambda share, note: None)
+    demonstrated = next(iter(fresh(robot, TASK, 0))).position
+    assert len(seen) == 12 and len({tuple(world.position) for world in seen}) == 1
+    assert not np.array_equal(seen[0].position, demonstrated)
 
 
 def test_acceleration_and_jerk_are_the_largest_of_any_arm_joint() -> None:

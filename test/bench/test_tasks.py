@@ -122,7 +122,7 @@ def test_results_have_a_row_for_each_cell(cells: list[Cell]) -> None:
 
 def test_page_and_plots_say_what_was_measured(cells: list[Cell], tmp_path: Path) -> None:
     page = tmp_path / 'docs' / 'comparison.md'
-    files = write_comparison(tmp_path, cells, [], page)
+    files = write_comparison(tmp_path, cells, [], './rlt bench tasks', page)
     assert {f.name for f in files} == {'results.json', 'final.png', 'steps.png', 'throughput.png', 'behaviour-plug.png',
                                        'comparison.md'}  # fmt: skip
     text = page.read_text()
@@ -143,21 +143,22 @@ def test_page_and_plots_say_what_was_measured(cells: list[Cell], tmp_path: Path)
 def test_page_of_ablations(cells: list[Cell], tmp_path: Path) -> None:
     some = [cells[0], cells[3], written(tmp_path, 'rlt', 0, 300, failures=5, variation='no-bc')]
     page = tmp_path / 'ablations.md'
-    write_ablations(tmp_path, some, {'rlt': 'as shipped', 'no-bc': 'nothing pulls'}, page, ['no-context-dropout'])
+    write_ablations(tmp_path, some, {'rlt': 'as shipped', 'no-bc': 'nothing pulls'}, './rlt', page,
+                    ['no-context-dropout'])
     text = page.read_text()
     assert '| no-bc | 50% (24% to 76%)' in text and '- **no-bc**: nothing pulls' in text
     assert '- **no-context-dropout**: not computed, its weights were not given' in text
     assert '](images/ablations-parts.png)' in text
 
 
-def test_where_nobody_can_be_passed_it_is_not_said_that_rlt_never_did(cells: list[Cell], tmp_path: Path) -> None:
+def test_where_nobody_can_be_passed_it_is_not_said_that_rlt_never_did(cells: list[Cell]) -> None:
     alone, column = dict(table(cells[3:]))['rlt'], HEADER.index('passes the VLA at')
     assert alone[column] == '' and 'min' in dict(table(cells))['rlt'][column]
 
 
 def test_a_page_says_what_is_missing(cells: list[Cell], tmp_path: Path) -> None:
     page = tmp_path / 'comparison.md'
-    write_comparison(tmp_path, cells, [], page, ['screw-critical-rlt-0 failed'])
+    write_comparison(tmp_path, cells, [], './rlt', page, ['screw-critical-rlt-0 failed'])
     assert '**Missing:** screw-critical-rlt-0 failed\n' in page.read_text()
 
 

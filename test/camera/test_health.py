@@ -4,7 +4,7 @@ from rlt_ros.camera.health import Health
 
 
 def test_rate_age_silence_and_refusals():
-    health = Health('camera')
+    health = Health()
     assert health.report(0.0)[0] == 'nothing received'
     for i in range(25):
         health.received(0.04 * (i + 1))
@@ -19,7 +19,7 @@ def test_rate_age_silence_and_refusals():
 
 
 def test_nothing_but_refusals_and_endless_reasons():
-    health = Health('camera')
+    health = Health()
     assert sum(health.drop(f'{i} bytes') for i in range(1000)) <= 21
     assert health.report(1.0)[0] == 'nothing received, refused: 999 bytes'
     assert sum(int(count) for key, count in health.report(2.0)[1].items() if key.startswith('dropped')) == 1000

@@ -38,6 +38,16 @@ def test_the_chunk_in_flight_plays_on_until_the_next_one_begins() -> None:
     assert [made.due(t).target[0] for t in range(16, 20)] == [2016, 2017, 3018, 3019]
 
 
+def test_a_chunk_that_has_not_begun_is_not_lost_to_one_that_begins_later() -> None:
+    """Two decisions in quick succession, as at a handover: the second was made with the first one's ticks committed."""
+    made = schedule(chunk(1, 10))
+    assert made.offer(chunk(2, 14), observed=11, now=12)
+    assert made.offer(chunk(3, 16), observed=13, now=13)
+    assert [made.due(t).target[0] for t in range(12, 18)] == [1012, 1013, 2014, 2015, 3016, 3017]
+    assert made.offer(chunk(4, 16), observed=14, now=14), 'for the same ticks the newest counts'
+    assert [made.due(t).target[0] for t in range(14, 18)] == [2014, 2015, 4016, 4017]
+
+
 @pytest.mark.fault('chunk-late', 'the steps that passed are left out, a chunk that is over is dropped and counted')
 def test_a_chunk_that_comes_late_starts_in_its_middle_and_one_that_is_over_is_dropped() -> None:
     made = schedule()

@@ -115,7 +115,7 @@ def test_it_learns_and_after_kill_9_goes_on_where_it_was_without_a_burst(run: Ru
     assert status.transitions == 2 * PER_EPISODE and status.updates == 20 + 2 * PER_EPISODE
     policy = bench.until(lambda: run.policies and run.policies[-1])
     sizes = (TOKEN + FEEL + METHOD.delay * D, METHOD.chunk * D)
-    assert unpack(bytes(policy.weights), 1, policy.sha256, *sizes).output_size == sizes[1]
+    assert unpack(bytes(policy.weights), 1, policy.sha256, *sizes).layers[-1][0].shape[1] == sizes[1]
     assert hashlib.sha256(bytes(policy.weights)).hexdigest() == policy.sha256 and policy.method == 'quick'
     assert run.level() == DiagnosticStatus.OK
     assert bench.stop(run.process) == 0  # leaves a checkpoint

@@ -23,6 +23,8 @@ def test_page_has_the_numbers_and_pictures_of_every_run(tmp_path: Path) -> None:
     assert sum(line.startswith('| second |') for line in page.splitlines()) == 1  # nothing online yet: no row for it
     assert (tmp_path / 'docs' / 'images' / 'first-learning_curve.png').stat().st_size > 10_000
     assert '(images/first-learning_curve.png)' in page
+    made_with = '- ?, ? cores; rlt_ros ?, commit ?, Python 3.11, PyTorch ?, MuJoCo ?; configurations abc; seeds 0\n'
+    assert page.count(made_with) == 2
 
 
 @pytest.mark.parametrize('page', ['status.json/page.md', '.'])

@@ -64,7 +64,8 @@ class Drive:
 
 
 def quiet(**changes: object) -> Method:
-    return Method(name='test', **{'chunk': 4, 'delay': 2, 'noise': 0.0, **changes})
+    noises = dict.fromkeys(('noise', 'token_noise', 'rest_noise', 'action_noise'), 0.0)
+    return Method(name='test', **{'chunk': 4, 'delay': 2, **noises, **changes})
 
 PERIOD = 20_000_000
 

@@ -17,7 +17,7 @@ S, A, B = Z + R, C * D, 32
 SIZES = Sizes(Z, R, A)
 METHOD = Method(
     name='test', chunk=C, delay=1, hidden=16, layers=2, batch=B, critic_updates_per_actor_update=1, noise=0.3,
-    bc_weight=0.7, replay_capacity=1000,
+    bc_weight=0.7, bc_first=0.0, token_noise=0.0, rest_noise=0.0, action_noise=0.0, replay_capacity=1000,
 )  # fmt: skip
 
 
@@ -35,21 +35,21 @@ def transition(number: int, **changes: object) -> Transition:
     return replace(made, **changes)
 
 
-def replay(count: int = 200, method: Method = METHOD, **options: object) -> Replay:
-    made = Replay(method, SIZES, **options)
+def replay(count: int = 200, method: Method = METHOD) -> Replay:
+    made = Replay(method, SIZES)
     for number in range(count):
         made.add(transition(number), 'online')
     return made
 
 
-def batch(seed: int = 0, discount: float = 0.9, size: int = B) -> Batch:
+def batch(seed: int = 0, size: int = B) -> Batch:
     """All steps executed, no person; see `mixed` for others."""
     g = torch.Generator().manual_seed(seed)
     normal = lambda *shape: torch.randn(*shape, generator=g)  # noqa: E731
     reward = (torch.rand(size, generator=g) < 0.3).float()
     return Batch(
         token=normal(size, Z), rest=normal(size, R), reference=normal(size, A), action=normal(size, A),
-        reward=reward * 0.8, discount=discount * (1 - reward), next_token=normal(size, Z), next_rest=normal(size, R),
+        reward=reward * 0.8, discount=0.9 * (1 - reward), next_token=normal(size, Z), next_rest=normal(size, R),
         next_reference=normal(size, A), executed=torch.ones(size, C), human=torch.zeros(size, C),
     )  # fmt: skip
 
@@ -63,9 +63,9 @@ def mixed(seed: int = 0, size: int = B) -> Batch:
     return replace(batch(seed, size=size), executed=executed, human=human)
 
 
-def agent(method: Method = METHOD, seed: int = 0, half: bool = False) -> ActorCritic:
+def agent(method: Method = METHOD, seed: int = 0) -> ActorCritic:
     """Past the first policy, so that no gradient vanishes by construction; values within [0, 1], mostly."""
-    made = ActorCritic(method, SIZES, seed, half)
+    made = ActorCritic(method, SIZES, seed)
     g = torch.Generator().manual_seed(99)
     for weights in (made.actor.weights, made.critics.weights, made.target):
         weights.flat.add_(0.2 * torch.randn(weights.flat.shape, generator=g))

@@ -184,7 +184,7 @@ def test_a_robot_without_a_token_learns_too() -> None:
     updated(learner, 20)
     assert learner.check() == '' and np.isfinite(learner.predicted([transition(1, token=0)])).all()
     data = learner.publish()
-    assert unpack(data.weights, 1, data.sha256, S, A).input_size == S + A
+    assert unpack(data.weights, 1, data.sha256, S, A).layers[0][0].shape[0] == S + A
 
 
 @pytest.mark.parametrize('changes', [
@@ -256,9 +256,9 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path) -> None:
         assert (value == untouched[name]).all(), 'nothing was changed'
     assert learner.counters() == Learner(METHOD, SIZES).counters()
     path.write_bytes(data)
-    with pytest.raises(UserError, match='other network sizes'):
+    with pytest.raises(checkpoint.OtherSizes, match='other network sizes'):
         checkpoint.read(path, Learner(METHOD, Sizes(Z, R + 1, A)))
-    with pytest.raises(UserError, match='other network sizes'):
+    with pytest.raises(checkpoint.OtherSizes, match='other network sizes'):
         checkpoint.read_newest(path, Learner(METHOD, Sizes(Z, R + 1, A)))
     with pytest.raises(UserError):
         checkpoint.read(tmp_path / 'none.safetensors', Learner(METHOD, SIZES))

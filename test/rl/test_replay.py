@@ -54,7 +54,8 @@ def test_ring_keeps_the_newest_and_samples_all_of_them_whole() -> None:
 
 
 def test_tokens_in_half_precision_take_half_the_room_and_lose_digits_alone() -> None:
-    whole, half = Replay(small(), SIZES), Replay(small(), SIZES, half=True)
+    methods = (small(), small().model_copy(update={'token_precision': 'bfloat16'}))
+    whole, half = (Replay(method, SIZES) for method in methods)
     assert whole.row_bytes - half.row_bytes == 2 * Z * 2
     for number in range(8):
         for replay in (whole, half):

@@ -127,6 +127,15 @@ def test_the_next_state_may_be_seen_a_tick_beside(beside: int, there: int | None
         assert 6 not in built({t: observed(t) for t in (6, there)}, steps, SUCCESS)
 
 
+def test_a_state_never_follows_itself() -> None:
+    """With single steps the tick before the wanted one is the state's own: its value would be what it is held to."""
+    method = METHOD.model_copy(update={'chunk': 1, 'delay': 1, 'stride': 1})
+    seen, steps = {t: observed(t) for t in range(END) if t != 8}, {t: Step(command(t), 1, 100 + t) for t in range(END)}
+    found = built(seen, steps, SUCCESS, method)
+    assert found[7].next_state[0] == 9 and all(one.next_state[0] > one.tick for one in found.values() if one.discount)
+    assert all(one.discount < 1 for one in found.values())
+
+
 @pytest.mark.parametrize('exact', [True, False])
 def test_the_observation_in_time_is_taken_before_those_beside_it(exact: bool) -> None:
     seen, steps = log()

@@ -79,8 +79,9 @@ def test_a_seed_repeats_everything_and_every_reset_differs() -> None:
     before = worlds[0].socket_position
     worlds[0].reset()
     assert (worlds[0].socket_position != before).any()
-    worlds[0].reset(9)
-    worlds[2].reset(9)
+    for world in (worlds[0], worlds[2]):
+        world.random = np.random.default_rng(9)
+        world.reset()
     np.testing.assert_array_equal(worlds[0].socket_position, worlds[2].socket_position)
 
 

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from rlt_ros.config import RobotProfile, load
-from rlt_ros.control.kinematics import Kinematics
+from rlt_ros.control.kinematics import Kinematics, home
 from rlt_ros.data.dataset import Episode
 from rlt_ros.token.model import RlToken, TokenSizes
 from rlt_ros.token.train import TokenTraining, losses, objective, prefixes, standardise, train
 from rlt_ros.token.tuning import Tuning
-from rlt_ros.vla.examples import Examples, from_episode, home
+from rlt_ros.vla.examples import Examples, from_episode
 from rlt_ros.vla.language import tokenize
 from rlt_ros.vla.proprioception import Proprioception
 from rlt_ros.vla.trunk import GOAL_SIZE

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from rlt_ros.config import RobotProfile, load
+from rlt_ros.control.kinematics import home
 from rlt_ros.data.dataset import Episode, Writer
-from rlt_ros.vla.examples import home
 
 ROBOT = load(RobotProfile, 'single_arm').model_copy(update={'image_size': 32})
 

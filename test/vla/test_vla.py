@@ -10,12 +10,12 @@ import tiny_weights
 import torch
 
 from rlt_ros.config import RobotProfile, load
-from rlt_ros.control.kinematics import Kinematics
+from rlt_ros.control.kinematics import Kinematics, home
 from rlt_ros.data.dataset import Episode, Writer
 from rlt_ros.errors import UserError
 from rlt_ros.vla import normalisation, weights
 from rlt_ros.vla.builtin import BuiltinBackend, Look
-from rlt_ros.vla.examples import APPROACH_UNITS, GOAL_UNIT, Examples, from_episode, goal_rows, home, load_examples
+from rlt_ros.vla.examples import APPROACH_UNITS, GOAL_UNIT, Examples, from_episode, goal_rows, load_examples
 from rlt_ros.vla.language import VOCABULARY, WORDS, tokenize
 from rlt_ros.vla.proprioception import Proprioception
 from rlt_ros.vla.train import VlaTraining, prepare, train

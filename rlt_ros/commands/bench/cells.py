@@ -39,6 +39,7 @@ Folder = Annotated[Path, typer.Option(help='of the runs; what is finished there 
 
 
 def tasks(
+    context: typer.Context,
     methods: Annotated[str, typer.Option(help='of vla, teleop, rlt: all, or separated by commas')] = 'all',
     tasks: Annotated[str, typer.Option(help='all, or names separated by commas')] = 'all',
     setting: Setting = 'critical',
@@ -69,11 +70,12 @@ def tasks(
         films = filmed(done, folder, trouble) if video else []
         for task, some in by_task(done).items():
             show(task, table(some), console)
-        told(done, write_comparison(folder, done, films, page, short(trouble)) + films, console)
+        told(done, write_comparison(folder, done, films, typed(context), page, short(trouble)) + films, console)
     end(trouble, console)
 
 
 def ablations(
+    context: typer.Context,
     variations: Annotated[str, typer.Option(help='what to take out: all, or names separated by commas')] = 'all',
     task: Annotated[str, typer.Option(help='name or path')] = 'ethernet',
     setting: Setting = 'critical',
@@ -89,7 +91,11 @@ def ablations(
     page: Page = None,
     robot: Robot = 'bimanual',
 ) -> None:  # fmt: skip
-    """RLT without one of its parts each: token, chunk, BC, pass-through, dropout, latency awareness, stride."""
+    """RLT with one of its parts left out or changed each time.
+
+    The parts: token, chunk, BC, pass-through, reference dropout, context dropout, noise on samples, latency awareness,
+    stride, and an image encoder in place of the token.
+    """
     from rlt_ros.bench import tasks as plan
     from rlt_ros.bench.variations import VARIATIONS
     from rlt_ros.report.comparison import table, write_ablations
@@ -104,11 +110,12 @@ def ablations(
     if done:
         about = {cell.variation: VARIATIONS[cell.variation].about for cell in done if cell.driver == 'rlt'}
         show(Path(task).stem, table(done), console)
-        told(done, write_ablations(folder, done, about, page, lack, short(trouble)), console)
+        told(done, write_ablations(folder, done, about, typed(context), page, lack, short(trouble)), console)
     end(trouble, console)
 
 
 def study(
+    context: typer.Context,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help='seeds 0, 1, ... of the method as it is')] = 5,
     minutes: Annotated[float, typer.Option(min=0.1, max=10000, help='robot minutes of each')] = 18.0,
     vary: Annotated[str, typer.Option(help='variations to run beside it: all, or names separated by commas')] = 'all',
@@ -136,7 +143,7 @@ def study(
         cells[-1].models()
     done, trouble = compute(cells, workers, address)
     console = Console()
-    told(done, write_study(folder, done, page), console)
+    told(done, write_study(folder, done, typed(context), page, short(trouble)), console)
     end(trouble, console)
 
 
@@ -145,7 +152,7 @@ def encoder(
     out: Annotated[Path, typer.Option(help='weights file')] = Path('runs/image_encoder.safetensors'),
     steps: Annotated[int, typer.Option(min=1, max=1_000_000)] = 1500,
     batch: Annotated[int, typer.Option(min=1, max=4096)] = 32,
-    every: Annotated[int, typer.Option(min=1, max=1000, help='every so manieth observation')] = 4,
+    every: Annotated[int, typer.Option(min=1, max=1000, help='only every n-th observation is learned from')] = 4,
     threads: Annotated[int, typer.Option(min=1, max=256)] = 2,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     robot: Robot = 'bimanual',
@@ -172,6 +179,7 @@ def encoder(
 
 
 def agreement(
+    context: typer.Context,
     run: Annotated[Path | None, typer.Option(help='run whose saved actor drives; default: the frozen VLA')] = None,
     episodes: Annotated[int, typer.Option(min=2, max=10000, help='in each; live they take real time')] = 30,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -197,7 +205,7 @@ def agreement(
         found = measure(plan, lambda done, note: bars.update(bar, completed=done, note=note))
     found |= made_with(versions()) | {'config_hash': config.config_hash(*models)}
     if page is not None:
-        write_agreement(page, found, LEAST_P)
+        write_agreement(page, found, LEAST_P, typed(context))
     if as_json:
         print(json.dumps(found, indent=1))
         raise typer.Exit(0 if found['agree'] else 1)
@@ -211,6 +219,7 @@ def agreement(
 
 
 def cost(
+    context: typer.Context,
     workers: Annotated[str, typer.Option(help='numbers of workers, separated by commas')] = '1,2',
     seeds: Annotated[str, typer.Option(help='numbers of seeds, separated by commas')] = '1,2',
     robot_minutes: Minutes = 1.0,
@@ -224,8 +233,8 @@ def cost(
     from rich.table import Table
 
     from rlt_ros.bench.cost import measure
-    from rlt_ros.data import card
     from rlt_ros.data.progress import progress
+    from rlt_ros.machine import machine
     from rlt_ros.report.lockstep_pages import COST, cost_rows, write_cost
 
     counts = [numbers(text, name) for text, name in ((workers, '--workers'), (seeds, '--seeds'))]
@@ -243,9 +252,9 @@ def cost(
 
         rows = measure(*counts, task, robot_minutes, robot, folder, watched)
     if page is not None:
-        write_cost(page, rows, Path(task).stem)
+        write_cost(page, rows, Path(task).stem, typed(context))
     if as_json:
-        print(json.dumps({'rows': rows, 'machine': card.machine()}, indent=1))
+        print(json.dumps({'rows': rows, 'machine': machine()}, indent=1))
         return
     shown = Table('seeds', *COST, box=None, padding=(0, 3, 0, 0))
     for name, texts in cost_rows(rows):
@@ -327,6 +336,22 @@ def told(done: 'Sequence[Cell]', files: Iterable[Path], console: Console) -> Non
         console.print(cost_line(found), soft_wrap=True, highlight=False)
     for path in files:
         console.print(str(path), soft_wrap=True, highlight=False)
+
+
+def typed(context: typer.Context) -> str:
+    """The command as the user gave it, for its page; of absolute paths the name alone."""
+    words = [f'./{context.command_path}']
+    for option in context.command.params:
+        if context.get_parameter_source(option.name).name != 'COMMANDLINE':
+            continue
+        value = context.params[option.name]
+        if isinstance(value, bool):
+            words.append((option.opts if value else option.secondary_opts)[0])
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            text = f'{one:g}' if isinstance(one, float) else str(one)
+            words += [option.opts[0], Path(text).name if text.startswith('/') else text]
+    return ' '.join(words)
 
 
 def short(trouble: list[str]) -> list[str]:

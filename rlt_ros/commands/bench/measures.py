@@ -55,12 +55,12 @@ def learner(
     """Updates per second of the learner beside a textbook PyTorch version, on one thread, in the same run."""
     from rlt_ros import config
     from rlt_ros.bench.learner import builtin_sizes, measure
-    from rlt_ros.data import card
+    from rlt_ros.machine import machine
 
     profile, chosen = config.load(config.RobotProfile, robot), config.load(config.Method, method)
     messages = Console(stderr=True)
     found = measure(profile, chosen, builtin_sizes(profile, chosen), rounds, seconds, messages.print)
-    found |= {'machine': card.machine(), 'config_hash': config.config_hash(profile, chosen)}
+    found |= {'machine': machine(), 'config_hash': config.config_hash(profile, chosen)}
     if as_json:
         print(json.dumps(found, indent=2))
         return
@@ -175,12 +175,12 @@ def soak(
     """The simulated graph with a random fault every few seconds; exit code 1 if anything was violated."""
     from rlt_ros.bench.soak import Plan
     from rlt_ros.bench.soak import soak as run
-    from rlt_ros.data import card
+    from rlt_ros.machine import machine
 
     messages = Console(stderr=True)
     found = run(Plan(60 * minutes, period, seed, robot, method), lambda text: messages.print(text, markup=False))
     if as_json:
-        print(json.dumps(found | {'machine': card.machine()}, indent=2))
+        print(json.dumps(found | {'machine': machine()}, indent=2))
     else:
         from rlt_ros.report.terminal import soak_table
 

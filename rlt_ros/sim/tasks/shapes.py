@@ -39,11 +39,11 @@ class Boxes:
         euler[1 - axis] = (-sign if axis == 0 else sign) * math.pi / 4
         self.add(size, position, colour, euler)
 
-    def rim(self, half, chamfer: float, colour: str = RIM) -> None:
+    def rim(self, half, chamfer: float) -> None:
         """Four slabs around a hole at the origin."""
         for sign in (1, -1):
-            self.slab(0, sign, half, (0.0, 0.0), chamfer, colour)
-            self.slab(1, sign, half, (0.0, 0.0), chamfer, colour)
+            self.slab(0, sign, half, (0.0, 0.0), chamfer)
+            self.slab(1, sign, half, (0.0, 0.0), chamfer)
 
     def __str__(self) -> str:
         return ''.join(self.xml)
