@@ -83,17 +83,32 @@ def write_results(folder: Path, cells: Sequence[Cell]) -> tuple[Path, list[dict]
 def pooled(cells: Sequence[Cell]) -> dict:
     """Measures over the final episodes of some seeds, each with a 95 % interval ((low, high) or None).
 
-    Success: Wilson's, over all episodes. The others: bootstrap, over seeds and over the episodes of each.
+    Success: Wilson's, over as many episodes as they are worth. The others: bootstrap, over seeds and over the episodes
+    of each.
     """
     groups = [final(cell) for cell in cells]
     together = [episode for group in groups for episode in group]
+    alike = likeness([(successes(group), len(group)) for group in groups if group])
     found = {
         'episodes': len(together), 'seeds': len(groups), 'success_rate': successes(together) / max(1, len(together)),
-        'success_ci': wilson(successes(together), len(together)),
+        'success_ci': wilson(successes(together) / alike, len(together) / alike),
     }  # fmt: skip
     for name, measure in MEASURES.items():
         found[name], found[f'{name}_ci'] = measure(together), interval(groups, measure)
     return found
+
+
+def likeness(seeds: list[tuple[int, int]]) -> float:
+    """How many episodes are worth one, from (successes, episodes) of each seed; 1 where seeds differ as chance does.
+
+    Episodes of one policy are alike: the variance of the rate between seeds, over that of as many independent episodes.
+    """
+    total = sum(count for _, count in seeds)
+    rate = sum(good for good, _ in seeds) / max(1, total)
+    if len(seeds) < 2 or rate in (0, 1):
+        return 1.0
+    between = sum((good - rate * count) ** 2 for good, count in seeds) * len(seeds) / (len(seeds) - 1)
+    return max(1.0, between / (rate * (1 - rate) * total))
 
 
 def interval(groups: list[list[dict]], measure: Callable[[list[dict]], float | None]) -> tuple[float, float] | None:

@@ -13,8 +13,10 @@ from rlt_ros.report.summary import WINDOW
 HEADER = ('success', 'successes per 10 min', 'median steps', 'passes the VLA at', 'passes the person at',
           'approach, mm/s', 'largest force, N', 'retries', 'seeds x episodes')  # fmt: skip
 
-INTERVALS = ("Intervals are 95 %. That of success is Wilson's, over all episodes. The others are bootstrapped, over "
-             'seeds and over the episodes of each.')  # fmt: skip
+INTERVALS = (
+    "Intervals are 95 %. That of success is Wilson's, over all episodes; where seeds differ by more than chance, over "
+    'as many as they are worth. The others are bootstrapped, over seeds and over the episodes of each.'
+)
 ONE_SEED = ' One seed: the intervals are those of its final episodes, not of another training.'
 COLUMNS = (
     "*Successes per 10 min*: of the episodes' own time, failures included, resets left out.",
@@ -22,7 +24,7 @@ COLUMNS = (
     f'*Passes*: the robot minute from which on any {WINDOW} learning episodes in a row reach the throughput of the VLA '
     'or the person. Learning episodes have noise. The minutes of the warm-up count. Of several seeds it is the median.',
     "*Approach*: the tool's mean speed before the first contact.",
-    "*Largest force*: each episode's maximum, their mean.",
+    "*Largest force*: each episode's maximum at a control tick, their mean; shorter impacts may be stronger.",
     '*Retries*: descents after the first.',
 )
 FULL = (

@@ -11,7 +11,7 @@ LAST = 50
 WINDOW = 20
 
 
-def wilson(successes: int, episodes: int) -> tuple[float, float] | None:
+def wilson(successes: float, episodes: float) -> tuple[float, float] | None:
     """95 % interval of a success rate; None without episodes."""
     if not episodes:
         return None

@@ -14,9 +14,9 @@ from rlt_ros.bench.cells import Cell
 from rlt_ros.config import Task, load
 from rlt_ros.errors import UserError
 from rlt_ros.report import behaviour
-from rlt_ros.report.cells import interval, pooled, results
+from rlt_ros.report.cells import interval, likeness, pooled, results
 from rlt_ros.report.comparison import HEADER, table, write_ablations, write_comparison
-from rlt_ros.report.summary import throughput
+from rlt_ros.report.summary import throughput, wilson
 from rlt_ros.weights_files import path_of
 
 
@@ -169,6 +169,22 @@ def test_intervals_are_over_seeds_and_episodes(cells: list[Cell]) -> None:
     assert interval([same, fast], throughput) == (300, 600), 'two seeds that differ: either may have come twice'
     assert interval([[]], throughput) is None
     assert pooled(cells[:2])['episodes'] == 20
+
+
+def test_success_is_as_uncertain_as_its_seeds_differ(tmp_path: Path) -> None:
+    seeds = [written(tmp_path, 'rlt', seed, 100, failures=failures) for seed, failures in enumerate((0, 0, 6))]
+    assert pooled(seeds[:2])['success_ci'] == wilson(20, 20), 'where all succeed episodes are still few'
+    assert pooled(seeds[2:])['success_ci'] == wilson(4, 10)
+    low, high = pooled(seeds)['success_ci']
+    assert low < wilson(24, 30)[0] - 0.1 and high > wilson(24, 30)[1]
+
+
+@pytest.mark.parametrize(('seeds', 'worth'), [
+    ([(50, 50), (50, 50), (20, 50)], 37.5),  # by hand: squares 100 + 100 + 400, times 3 / 2, over 0.8 * 0.2 * 150
+    ([(8, 10), (8, 10)], 1), ([(7, 10), (8, 10)], 1), ([(3, 10)], 1), ([(10, 10), (5, 5)], 1), ([], 1),
+])  # fmt: skip
+def test_episodes_of_one_policy_are_alike(seeds: list[tuple[int, int]], worth: float) -> None:
+    assert likeness(seeds) == pytest.approx(worth)
 
 
 @pytest.mark.parametrize(('height', 'count'), [

@@ -42,7 +42,7 @@ def test_the_page_says_how_rlt_learned_and_what_its_columns_are(tmp_path: Path, 
         f'Written by `{command}` ',
         'RLT is the policy after 6 robot minutes, without noise. It learned with one seed.',
         "*Successes per 10 min*: of the episodes' own time, failures included, resets left out.",
-        "*Largest force*: each episode's maximum, their mean.",
+        "*Largest force*: each episode's maximum at a control tick, their mean;",
         'One seed: the intervals are those of its final episodes, not of another training.',
     ):
         assert said in text, said
@@ -55,7 +55,8 @@ def test_the_page_of_ablations_says_so_too(ablated: list[Cell], tmp_path: Path) 
     write_ablations(tmp_path, ablated, {}, './rlt', tmp_path / 'mine.md', [])
     text = (tmp_path / 'mine.md').read_text()
     assert 'Each is the policy after 6 robot minutes, without noise. It learned with one seed.' in text
-    assert "*Largest force*: each episode's maximum, their mean." in text and 'One seed: the intervals are' in text
+    assert "*Largest force*: each episode's maximum at a control tick, their mean;" in text
+    assert 'One seed: the intervals are' in text
     for name in ('parts', 'parts-final'):
         image = f'images/mine-{name}.png'
         assert (tmp_path / image).stat().st_size > 10_000 and f'({image})' in text
