@@ -9,7 +9,7 @@ import torch
 
 from rlt_ros import cli
 from rlt_ros.bench.image_encoder import SIZE, ImageEncoder
-from rlt_ros.bench.lockstep import LockStep
+from rlt_ros.bench.lockstep import LockStep, open_lockstep
 from rlt_ros.bench.parts import RLT, Parts
 from rlt_ros.bench.variations import ABLATIONS, VARIATIONS, varied
 from rlt_ros.config import Method, RobotProfile, Task, check_fit, load
@@ -138,3 +138,13 @@ def test_random_image_encoder_is_the_same_each_time_and_sees_the_pictures() -> N
     assert found.shape == (3, SIZE) and found.dtype == np.float32 and (found == other.encode(images)).all()
     np.testing.assert_allclose(found.std(0, ddof=1), 1.0, rtol=1e-2)
     assert 4e6 < sum(p.numel() for p in one.network.blocks.parameters()) < 6e6, 'the size of a ResNet-10'
+
+
+def test_a_random_encoder_says_the_same_in_a_critical_phase_and_in_the_whole_task() -> None:
+    """RLT goes over from the one to the other with the networks that it has."""
+    robot, whole = load(RobotProfile, 'bimanual'), load(Task, 'ethernet_full').model_copy(update={'time_limit': 0.3})
+    encoders = [open_lockstep(robot, task, load(Method, 'rlt'), 0, parts=Parts(sees='images')).token
+                for task in (whole.alone(), whole)]  # fmt: skip
+    images = np.random.default_rng(0).integers(0, 256, (2, len(robot.cameras), 96, 96, 3)).astype(np.uint8)
+    one, other = (encoder.encode(images) for encoder in encoders)
+    np.testing.assert_array_equal(one, other)
