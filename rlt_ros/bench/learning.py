@@ -15,7 +15,7 @@ from rlt_ros.rl import checkpoint
 from rlt_ros.rl.learner import Learner
 from rlt_ros.sim.physics import SOFT, STIFF
 
-# seeds of starts, beside the run's own; none is used twice
+# seeds of starts, beside the run's own; those of the final evaluation are nobody else's
 LEARNING, FINAL, WHOLE = 2, 7, 13
 PATIENCE = 50  # whole episodes in a row of which nothing could be learned
 CURRICULUM = 2 / 3  # of the robot minutes of a full task: so long its critical phase alone is practised

@@ -59,12 +59,14 @@ def finals(tasks: dict[str, Sequence[Cell]]) -> Figure:
             for name, some in by_label(cells).items():
                 found, at = pooled(some), i + 0.25 * (names.index(name) - (len(names) - 1) / 2)
                 value, (low, high) = found[measure] or 0.0, found[interval] or (0.0, 0.0)
-                axes.bar(at, value, 0.22, color=COLORS.get(name, RLT), label=name if i == 0 else None)
+                axes.bar(at, value, 0.22, color=COLORS.get(name, RLT), label=name)
                 axes.errorbar(at, value, [[max(0, value - low)], [max(0, high - value)]], color=INK, lw=1.2, capsize=3)
         axes.set_ylabel(ylabel)
         style(axes)
     rows[1].set_xticks(range(len(tasks)), list(tasks))
-    figure.legend(*rows[0].get_legend_handles_labels(), frameon=False, loc='outside lower center', ncols=3, fontsize=9)
+    handles, labels = rows[0].get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))  # a name may be missing on the first task
+    figure.legend(once.values(), once, frameon=False, loc='outside lower center', ncols=3, fontsize=9)
     return figure
 
 

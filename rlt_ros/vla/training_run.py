@@ -140,8 +140,9 @@ def evaluated(profile: RobotProfile, task: Task, method: Method, path: Path) -> 
         for _ in range(count):
             results.append(runner.episode('evaluation', noise=False))
             bars.update(bar, advance=1, note=f'{sum(r.success for r in results)} successes')
+    steps = [result.steps for result in results if result.success]
     return {f'{task.name} in lock-step, {count} episodes, {task.time_limit:g} s limit': {
         'success_rate': np.mean([r.success for r in results]),
-        'median_steps': np.median([r.steps for r in results if r.success] or [np.nan]),
+        'median_steps': np.median(steps) if steps else None,
         'throughput_per_10min': throughput(results, profile.control_rate),
     }}  # fmt: skip
