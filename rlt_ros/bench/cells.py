@@ -34,7 +34,7 @@ from rlt_ros.source import source_hash
 from rlt_ros.weights_files import file_hash, path_of, vla_hash
 
 DRIVERS = ('vla', 'teleop', 'rlt')
-DECIDING = 'bench', 'config.py', 'control', 'episode', 'rl', 'sim', 'token', 'vla'  # code that decides what comes of it
+DECIDING = 'bench', 'config', 'control', 'episode', 'rl', 'sim', 'token', 'vla'  # code that decides what comes of it
 POLL = 1.0  # s
 PATIENCE = 10.0  # s to reach a cluster
 DONE = 'finished.json'
