@@ -151,7 +151,7 @@ class Writer:
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         if exitstatus == 0:
-            from rlt_ros.data.card import machine
+            from rlt_ros.machine import machine
 
             facts = machine()
             where = f'{facts["cpu"]}, {facts["cores"]} cores, Python {facts["python"]}'

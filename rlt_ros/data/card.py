@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlt_ros.errors import UserError
-from rlt_ros.machine import machine as machine  # part of what training writes on a card
 from rlt_ros.paths import check_writable
 from rlt_ros.weights_files import card_of, path_of
 

@@ -11,6 +11,7 @@ import torch
 from rlt_ros.config import RobotProfile
 from rlt_ros.data import card
 from rlt_ros.data.progress import progress
+from rlt_ros.machine import machine
 from rlt_ros.token import weights
 from rlt_ros.token.gaps import gaps
 from rlt_ros.token.probe import offset_probe, principal_components
@@ -66,7 +67,7 @@ def run(
         'plan': asdict(plan),
         'data': {'episodes': int(examples.episode.max()) + 1, 'observations': len(prefix)},
         'parameters': sum(p.numel() for p in model.parameters()),
-        'machine': card.machine() | {'threads': threads},
+        'machine': machine() | {'threads': threads},
         'seconds': time.monotonic() - started,
         'reconstruction on held-out episodes': gaps(model, prefix[held_out], examples.episode[held_out]),
         'offset probe of z_rl (mm, x and y, held-out episodes)': offset_probe(z, examples),

@@ -12,6 +12,7 @@ from rlt_ros.config import Method, RobotProfile, Task
 from rlt_ros.data import card
 from rlt_ros.data.progress import progress
 from rlt_ros.errors import UserError
+from rlt_ros.machine import machine
 from rlt_ros.token.probe import offset_probe, principal_components
 from rlt_ros.token.train import prefixes
 from rlt_ros.vla import weights
@@ -62,7 +63,7 @@ def run(
             'held out': 'every tenth episode', 'instructions': examples.instructions,
         },
         'parameters': sum(p.numel() for p in model.parameters()),
-        'machine': card.machine() | {'threads': threads},
+        'machine': machine() | {'threads': threads},
         'seconds': time.monotonic() - started,
         'offset probe of the prefix, 64 principal components (mm, x and y, held-out episodes)': probe,
         'curve': curve,
