@@ -1,6 +1,7 @@
 """What `rlt bench` writes on its pages about itself."""
 
 from pathlib import Path
+import shlex
 
 import pytest
 import typer
@@ -14,6 +15,8 @@ from rlt_ros.commands.bench.cells import typed
     ('tasks --minutes 2.50 --video', './rlt bench tasks --minutes 2.5 --video'),
     ('tasks --weights a=b --weights c=d --page x/y.md', './rlt bench tasks --page x/y.md --weights a=b --weights c=d'),
     ('tasks --page /somewhere/else/x.md', './rlt bench tasks --page x.md'),
+    ('tasks --weights a=/somewhere/else/b', './rlt bench tasks --weights a=b'),
+    ("tasks --page 'my pages/x.md' --minutes 1000000", "./rlt bench tasks --minutes 1000000 --page 'my pages/x.md'"),
 ])  # fmt: skip
 def test_a_command_is_told_as_it_was_typed_without_anybodys_folders(words: str, told: str) -> None:
     app, group, seen = typer.Typer(), typer.Typer(), []
@@ -27,5 +30,5 @@ def test_a_command_is_told_as_it_was_typed_without_anybodys_folders(words: str, 
 
     group.callback()(lambda: None)
     app.add_typer(group, name='bench')
-    app(['bench', *words.split()], prog_name='rlt', standalone_mode=False)
+    app(['bench', *shlex.split(words)], prog_name='rlt', standalone_mode=False)
     assert seen == [told]

@@ -23,6 +23,7 @@ def test_a_change_of_a_named_module_or_package_is_seen(code: Path, name: str, se
     assert (source.source_hash.__wrapped__('config.py', 'rl') != before) == seen
 
 
-def test_a_module_that_is_not_there_is_an_error(code: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        source.source_hash.__wrapped__('nothing.py')
+@pytest.mark.parametrize('name', ['nothing.py', 'nothing'])
+def test_what_is_not_there_is_an_error(code: Path, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=name):
+        source.source_hash.__wrapped__('rl', name)

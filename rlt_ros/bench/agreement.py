@@ -79,7 +79,10 @@ def measure(plan: Plan, report: Callable[[int, str], None]) -> dict:
 
 
 def check_run(plan: Plan) -> None:
-    """Raises UserError unless both sides would drive with what the run learned with."""
+    """Raises UserError where both sides would drive with another robot, token or VLA than the run learned with.
+
+    The VLA without its approach.
+    """
     if not plan.actor.is_file():
         raise UserError(f'{plan.actor} does not exist: {plan.run} holds no learned policy')
     its, profile = learned(plan.run), load(RobotProfile, plan.robot)

@@ -71,8 +71,9 @@ class Cell:
     @property
     def work(self) -> float:
         """Robot minutes that are simulated for it, about: for the time that remains."""
-        evaluated = self.episodes * EPISODE[self.setting] * (1 + self.thorough)
-        return evaluated + (self.minutes if self.driver == 'rlt' else 0.0)
+        before = self.models()[2].evaluation_episodes if self.driver == 'rlt' else 0
+        evaluated = before + self.episodes * (1 + self.thorough)
+        return evaluated * EPISODE[self.setting] + (self.minutes if self.driver == 'rlt' else 0.0)
 
     def models(self) -> tuple[RobotProfile, Task, Method, Parts]:
         """All that it is computed with; raises UserError where something of it does not exist."""
@@ -199,7 +200,9 @@ def run(cells: list[Cell], workers: int, report: Report, address: str = '', anew
     with alone({cell.folder.parent for cell in cells}):
         for cell in cells:
             try:
-                if not anew and is_finished(cell):
+                if anew:
+                    shutil.rmtree(cell.folder, ignore_errors=True)
+                if is_finished(cell):
                     report(cell, cell.minutes, 'was there')
                 else:
                     todo.append(cell)

@@ -19,8 +19,8 @@ from rlt_ros.sim.physics import SOFT, STIFF
 LEARNING, FINAL, WHOLE = 2, 7, 13
 PATIENCE = 50  # whole episodes in a row of which nothing could be learned
 CURRICULUM = 2 / 3  # of the robot minutes of a full task: so long its critical phase alone is practised
-EVALUATED = {'final': SOFT, 'stiff': STIFF}  # modes after learning, without noise: with which contact
-EPISODE = {'critical': 1 / 15, 'full': 1 / 3}  # robot minutes of such an episode, about: for the time that remains
+CONTACT = {'final': SOFT, 'stiff': STIFF}  # of what is evaluated after learning
+EPISODE = {'critical': 1 / 15, 'full': 1 / 3}  # robot minutes of an evaluated one, about: for the time that remains
 
 
 class Recorder:
@@ -29,7 +29,7 @@ class Recorder:
     def __init__(self, folder: Path, rate: float, method: Method):
         self.folder, self.rate, self.method = folder, rate, method
         self.number = self.ticks = self.updates = 0
-        self.minutes = self.evaluated = 0.0  # robot minutes that were learned from; of the evaluation afterwards
+        self.minutes = self.evaluated = 0.0  # robot minutes learned from; evaluated, before and afterwards
 
     def add(
         self, mode: str, result: Result, learner: Learner | None = None, fresh: int = 0, seconds: float = 0.0
@@ -40,7 +40,7 @@ class Recorder:
         self.updates += fresh
         if mode in LEARNED:
             self.minutes += result.learned / self.rate / 60
-        if mode in EVALUATED:
+        if mode in ('evaluation', *CONTACT):
             self.evaluated += result.steps / self.rate / 60
         record = {
             'episode': self.number, 'mode': mode, 'outcome': 'success' if result.success else 'timeout',
@@ -69,7 +69,9 @@ def learn(
     profile: RobotProfile, task: Task, method: Method, minutes: float, seed: int, folder: Path,
     report: Callable[[float, str], None], final_episodes: int = 0, parts: Parts = RLT, stiff: bool = True,
 ) -> Recorder:  # fmt: skip
-    """Evaluate the VLA, warm up, learn for `minutes` of robot time; report(robot minutes, note) after each episode.
+    """Evaluate the VLA, warm up, learn for `minutes` of robot time.
+
+    After each episode report(robot minutes learned from and evaluated, note).
 
     A full task is learned as in the paper: its critical phase alone first, with the part in the hand from the start
     (mode curriculum), then the whole.
@@ -85,7 +87,7 @@ def learn(
         frozen = open_lockstep(profile, task, method, [seed, LEARNING, WHOLE], parts=parts)
         for _ in range(method.evaluation_episodes):
             recorder.add('evaluation', frozen.episode('evaluation', noise=False))
-            report(0.0, f'VLA: episode {recorder.number}')
+            report(recorder.evaluated, f'VLA: episode {recorder.number}')
     runner = open_lockstep(profile, task.alone(), method, [seed, LEARNING], parts=parts)
     learner = runner.learner(seed)
     if task.setting == 'full':
@@ -95,7 +97,7 @@ def learn(
     practise(runner, learner, minutes, '', recorder, report)
     checkpoint.write(folder / 'checkpoints' / 'learner.safetensors', learner)
     checkpoint.replace(folder / 'checkpoints' / 'actor.safetensors', learner.packed())
-    for mode, physics in tuple(EVALUATED.items())[: 1 + stiff]:
+    for mode, physics in tuple(CONTACT.items())[: 1 + stiff]:
         again = open_lockstep(profile, task, method, [seed, FINAL], physics, parts)
         again.use(learner)
         drive = lambda watch: again.episode('online', noise=False, watch=watch)  # noqa: B023, E731
@@ -131,7 +133,7 @@ def practise(
             runner.use(learner)
         recorder.add(shown or mode, result, learner, learner.agent.updates - before, seconds)
         recent = [*recent[-19:], result.success]
-        report(recorder.minutes, f'{shown or mode}, success of the last {len(recent)}: '
+        report(recorder.minutes + recorder.evaluated, f'{shown or mode}, success of the last {len(recent)}: '
                f'{sum(recent) / len(recent):.0%}, {result.steps} steps, {learner.agent.updates} updates')  # fmt: skip
 
 
@@ -139,10 +141,7 @@ def evaluate(
     drive: Callable[[Callable], Result], mode: str, episodes: int, recorder: Recorder,
     report: Callable[[float, str], None], learner: Learner | None = None,
 ) -> None:  # fmt: skip
-    """Record episodes of one who drives, from the starts as they come; the final ones tick by tick in trace.npy.
-
-    Robot minutes are reported beyond those that were learned from.
-    """
+    """Record episodes of one who drives, from the starts as they come; the final ones tick by tick in trace.npy."""
     trace = Trace()
     for number in range(episodes):
         recorder.add(mode, drive(trace.watch), learner)

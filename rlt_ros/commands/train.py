@@ -63,7 +63,7 @@ def collect(
     tasks = [config.load(config.Task, name) for name in task]
     if vla and (critical := [its_task.name for its_task in tasks if its_task.setting == 'critical']):
         raise UserError(f'--vla {vla} is corrected where a part is fetched; not in: {", ".join(critical)}')
-    code = 'config', 'sim', *(('bench', 'control', 'vla') if vla else ())
+    code = 'config', 'control', 'sim', *(('bench', 'vla') if vla else ())
     for its_task in tasks:
         folder = out or Path('datasets', f'{its_task.name}_corrected' if vla else its_task.name)
         count = episodes or EPISODES[its_task.setting]

@@ -4,13 +4,13 @@ Files are YAML: `config/robots/*.yaml` (RobotProfile), `config/tasks/*.yaml` (Ta
 A name means a file of that folder; anything with a slash or ending in .yaml is a path.
 """
 
-from rlt_ros.config.files import config_hash, describe, load, names, validate
+from rlt_ros.config.files import config_hash, load, names, validate
 from rlt_ros.config.method import Method, Shares, check_fit, learned_with
-from rlt_ros.config.robot import Arm, Camera, Joint, Mount, RobotProfile
+from rlt_ros.config.robot import Arm, Camera, RobotProfile
 from rlt_ros.config.strict import Strict
 from rlt_ros.config.task import Task
 
 __all__ = [
-    'Arm', 'Camera', 'Joint', 'Method', 'Mount', 'RobotProfile', 'Shares', 'Strict', 'Task',
-    'check_fit', 'config_hash', 'describe', 'learned_with', 'load', 'names', 'validate',
+    'Arm', 'Camera', 'Method', 'RobotProfile', 'Shares', 'Strict', 'Task',
+    'check_fit', 'config_hash', 'learned_with', 'load', 'names', 'validate',
 ]  # fmt: skip

@@ -24,10 +24,7 @@ class Cell(Protocol):
     setting: str
     seed: int
     minutes: float
-    episodes: int
     folder: Path
-    robot: str
-    weights: str
 
 
 def label(cell: Cell) -> str:
@@ -99,7 +96,8 @@ def pooled(cells: Sequence[Cell]) -> dict:
 
 
 def likeness(seeds: list[tuple[int, int]]) -> float:
-    """How many episodes are worth one, from (successes, episodes) of each seed; 1 where seeds differ as chance does.
+    """How many episodes are worth one, from (successes, episodes) of each seed; 1 where seeds differ by no more than
+    chance has them do on average.
 
     Episodes of one policy are alike: the variance of the rate between seeds, over that of as many independent episodes.
     """

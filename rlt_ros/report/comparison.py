@@ -15,14 +15,16 @@ HEADER = ('success', 'successes per 10 min', 'median steps', 'passes the VLA at'
 
 INTERVALS = (
     "Intervals are 95 %. That of success is Wilson's, over all episodes; where seeds differ by more than chance, over "
-    'as many as they are worth. The others are bootstrapped, over seeds and over the episodes of each.'
+    'as many as they are worth. The others are bootstrapped, over seeds and over the episodes of each. With two or '
+    'three seeds all of them are too narrow.'
 )
 ONE_SEED = ' One seed: the intervals are those of its final episodes, not of another training.'
 COLUMNS = (
     "*Successes per 10 min*: of the episodes' own time, failures included, resets left out.",
     '*Median steps*: control steps of the successes.',
     f'*Passes*: the robot minute from which on any {WINDOW} learning episodes in a row reach the throughput of the VLA '
-    'or the person. Learning episodes have noise. The minutes of the warm-up count. Of several seeds it is the median.',
+    'or the person, whom the column names. Learning episodes have noise. The minutes of the warm-up count. Of several '
+    'seeds it is the median.',
     "*Approach*: the tool's mean speed before the first contact.",
     "*Largest force*: each episode's maximum at a control tick, their mean; shorter impacts may be stronger.",
     '*Retries*: descents after the first.',

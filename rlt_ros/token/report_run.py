@@ -37,7 +37,7 @@ def run(
     model = weights.load(token_path, vla.hash, vla.unit.hash)
     with progress() as bars:
         if dataset is None:
-            code = source_hash('bench/lockstep.py', 'config', 'control', 'sim', 'vla')
+            code = source_hash('bench/lockstep.py', 'config', 'control', 'sim', 'token/fresh.py', 'vla')
             made = f'{config_hash(profile, task, method)[:8]}-{code[:8]}'
             folder = Path('datasets', f'report-{profile.name}-{task.name}-{seed}-{made}')
             demonstrated = recorded(

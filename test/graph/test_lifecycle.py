@@ -10,6 +10,7 @@ import tiny_weights
 from trajectory_msgs.msg import JointTrajectory
 import yaml
 
+from rlt_ros.config import Task, load
 from rlt_ros.msg import ExecutedStep
 from rlt_ros.ros.qos import COMMAND, RELIABLE
 
@@ -57,18 +58,22 @@ def test_a_node_goes_through_its_states_by_the_lifecycle_services(bench, tmp_pat
     assert 'Traceback' not in bench.log(name)
 
 
-@pytest.mark.parametrize('name', ['camera_node', 'executor_node', 'teleop_node'])
-def test_a_wrong_configuration_refuses_the_transition_or_ends_the_process(bench, tmp_path, name):
-    robot = tmp_path / 'robot.yaml'
-    robot.write_text(yaml.safe_dump(PROFILE.model_dump() | {'control_rate': -1.0}))
-    given = {**parameters(name, tmp_path), 'robot': str(robot)}
+@pytest.mark.parametrize(('name', 'kind', 'key'), [
+    ('camera_node', 'robot', 'control_rate'), ('executor_node', 'robot', 'control_rate'),
+    ('episode_node', 'task', 'time_limit'),
+])  # fmt: skip
+def test_a_wrong_configuration_refuses_the_transition_or_ends_the_process(bench, tmp_path, name, kind, key):
+    right = (PROFILE if kind == 'robot' else load(Task, 'ethernet')).model_dump()
+    file = tmp_path / f'{kind}.yaml'
+    file.write_text(yaml.safe_dump(right | {key: -1.0}))
+    given = {**parameters(name, tmp_path), kind: str(file)}
     assert bench.start(name, **given).wait(timeout=60) == 2
-    assert bench.log(name).count('control_rate') == 1 and 'Traceback' not in bench.log(name)
+    assert bench.log(name).count(key) == 1 and 'Traceback' not in bench.log(name)
     bench.processes.clear()
     process = bench.start(name, autostart=False, **given)
     assert not bench.change(name, 'configure') and bench.state(name) == 'unconfigured'
-    assert bench.log(name).count('control_rate') == 2
-    robot.write_text(yaml.safe_dump(PROFILE.model_dump()))
+    assert bench.log(name).count(key) == 2
+    file.write_text(yaml.safe_dump(right))
     assert bench.change(name, 'configure') and bench.change(name, 'activate')
     assert bench.stop(process) == 0
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 import json
 from pathlib import Path
+import shlex
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from rich.console import Console
@@ -339,8 +340,8 @@ def told(done: 'Sequence[Cell]', files: Iterable[Path], console: Console) -> Non
 
 
 def typed(context: typer.Context) -> str:
-    """The command as the user gave it, for its page; of absolute paths the name alone."""
-    words = [f'./{context.command_path}']
+    """The command as the user gave it, for its page; of absolute paths the name alone, for they are this machine's."""
+    words = f'./{context.command_path}'.split()
     for option in context.command.params:
         if context.get_parameter_source(option.name).name != 'COMMANDLINE':
             continue
@@ -349,9 +350,10 @@ def typed(context: typer.Context) -> str:
             words.append((option.opts if value else option.secondary_opts)[0])
             continue
         for one in value if isinstance(value, list) else [value]:
-            text = f'{one:g}' if isinstance(one, float) else str(one)
-            words += [option.opts[0], Path(text).name if text.startswith('/') else text]
-    return ' '.join(words)
+            text = f'{one:.12g}' if isinstance(one, float) else str(one)
+            before, is_of, path = text.rpartition('=')
+            words += [option.opts[0], f'{before}{is_of}{Path(path).name}' if path.startswith('/') else text]
+    return shlex.join(words)
 
 
 def short(trouble: list[str]) -> list[str]:

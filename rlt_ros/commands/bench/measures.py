@@ -39,7 +39,8 @@ def learning(
         {'run_folder': str(folder), 'minutes': minutes, 'seed': seed, 'task': task, 'method': method, 'robot': robot}
     )
     with progress() as bars:
-        bar = bars.add_task('robot minutes', total=minutes + 2 * final * EPISODE[models[1].setting], note='')
+        evaluated = (models[2].evaluation_episodes + 2 * final) * EPISODE[models[1].setting]
+        bar = bars.add_task('robot minutes', total=minutes + evaluated, note='')
         learn(*models, minutes, seed, folder, lambda at, note: bars.update(bar, completed=round(at, 1), note=note),
               final)
     report_on(folder, Console())
