@@ -223,7 +223,7 @@ def cost(
     context: typer.Context,
     workers: Annotated[str, typer.Option(help='numbers of workers, separated by commas')] = '1,2',
     seeds: Annotated[str, typer.Option(help='numbers of seeds, separated by commas')] = '1,2',
-    robot_minutes: Minutes = 1.0,
+    robot_minutes: Minutes = 3.0,
     task: Annotated[str, typer.Option(help='task, name or path')] = 'ethernet',
     folder: Annotated[Path, typer.Option(help='of the runs, which are computed anew')] = Path('runs/cost'),
     as_json: Annotated[bool, typer.Option('--json', help='print one JSON object only')] = False,
