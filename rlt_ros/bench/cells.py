@@ -19,7 +19,7 @@ import time
 import numpy as np
 
 from rlt_ros import __version__
-from rlt_ros.bench.learning import EPISODE, FINAL, Recorder, evaluate, learn
+from rlt_ros.bench.learning import EPISODE, FINAL, Recorder, evaluate, learn, work
 from rlt_ros.bench.lockstep import LockStep, Result, hands_over, one_core, open_lockstep
 from rlt_ros.bench.parts import Parts
 from rlt_ros.bench.variations import varied
@@ -71,9 +71,10 @@ class Cell:
     @property
     def work(self) -> float:
         """Robot minutes that are simulated for it, about: for the time that remains."""
-        before = self.models()[2].evaluation_episodes if self.driver == 'rlt' else 0
-        evaluated = before + self.episodes * (1 + self.thorough)
-        return evaluated * EPISODE[self.setting] + (self.minutes if self.driver == 'rlt' else 0.0)
+        if self.driver != 'rlt':
+            return self.episodes * EPISODE[self.setting]
+        _, task, method, _ = self.models()
+        return work(task, method, self.minutes, self.episodes, self.thorough)
 
     def models(self) -> tuple[RobotProfile, Task, Method, Parts]:
         """All that it is computed with; raises UserError where something of it does not exist."""

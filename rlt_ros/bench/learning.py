@@ -65,6 +65,12 @@ class Recorder:
             file.write(json.dumps(record) + '\n')
 
 
+def work(task: Task, method: Method, minutes: float, final_episodes: int, stiff: bool = True) -> float:
+    """Robot minutes that `learn` simulates, about: for the time that remains."""
+    evaluated = method.evaluation_episodes + final_episodes * (1 + stiff)
+    return minutes + evaluated * EPISODE[task.setting]
+
+
 def learn(
     profile: RobotProfile, task: Task, method: Method, minutes: float, seed: int, folder: Path,
     report: Callable[[float, str], None], final_episodes: int = 0, parts: Parts = RLT, stiff: bool = True,

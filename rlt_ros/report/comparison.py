@@ -75,12 +75,16 @@ def table(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
     return found
 
 
+def seeds_of(cells: Sequence[Cell]) -> set[int]:
+    """With which RLT learned."""
+    return {cell.seed for cell in cells if cell.driver == 'rlt'}
+
+
 def learning(cells: Sequence[Cell], who: str) -> list[str]:
     """Sentences on whom the final episodes show, and with how many seeds it learned; none where nobody learned."""
-    learners = [cell for cell in cells if cell.driver == 'rlt']
-    if not learners:
+    minutes, seeds = sorted({cell.minutes for cell in cells if cell.driver == 'rlt'}), len(seeds_of(cells))
+    if not seeds:
         return []
-    minutes, seeds = sorted({cell.minutes for cell in learners}), len({cell.seed for cell in learners})
     return [
         f'{who} is the policy after {" or ".join(f"{value:g}" for value in minutes)} robot minutes, without noise.',
         f'It learned with {"one seed" if seeds == 1 else f"{seeds} seeds"}.',
@@ -90,8 +94,7 @@ def learning(cells: Sequence[Cell], who: str) -> list[str]:
 def opening(about: list[str], cells: Sequence[Cell], lack: Sequence[str]) -> list[str]:
     """Lines on what the page shows, what its columns are, and what is missing."""
     full = any(cell.setting == 'full' for cell in cells)
-    seeds = {cell.seed for cell in cells if cell.driver == 'rlt'}
-    explained = [INTERVALS + ONE_SEED * (len(seeds) == 1), *COLUMNS]
+    explained = [INTERVALS + ONE_SEED * (len(seeds_of(cells)) == 1), *COLUMNS]
     return [
         ' '.join(about), '', *([FULL, ''] if full else []), *(f'- {line}' for line in explained), '',
         *(f'**Missing:** {line}\n' for line in lack),

@@ -24,7 +24,7 @@ def learning(
 ) -> None:
     """Evaluate the frozen VLA, learn online, and report as for a live run."""
     from rlt_ros import config
-    from rlt_ros.bench.learning import EPISODE, learn
+    from rlt_ros.bench.learning import learn, work
     from rlt_ros.commands.report import report_on
     from rlt_ros.data.progress import progress
     from rlt_ros.errors import UserError
@@ -39,8 +39,7 @@ def learning(
         {'run_folder': str(folder), 'minutes': minutes, 'seed': seed, 'task': task, 'method': method, 'robot': robot}
     )
     with progress() as bars:
-        evaluated = (models[2].evaluation_episodes + 2 * final) * EPISODE[models[1].setting]
-        bar = bars.add_task('robot minutes', total=minutes + evaluated, note='')
+        bar = bars.add_task('robot minutes', total=work(*models[1:], minutes, final), note='')
         learn(*models, minutes, seed, folder, lambda at, note: bars.update(bar, completed=round(at, 1), note=note),
               final)
     report_on(folder, Console())
